@@ -125,6 +125,16 @@ function relative(text) {
   return [...text.matchAll(/(\d+(?:\.\d+)?)\s*([smhd])/g)].reduce((sum, [, number, unit]) => sum + Number(number) * units[unit], 0);
 }
 
+// The server is told in which zone a date and time without an offset is meant: the one that the page shows times in.
+function zoned(form) {
+  if (!form || form.elements.zone) return;
+  const field = document.createElement("input");
+  field.type = "hidden";
+  field.name = "zone";
+  field.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+  form.append(field);
+}
+
 // Under a field that takes an instant: what it means here, in UTC, and how far away; beside it a picker in local time.
 function instantField(field) {
   const input = field.querySelector("input");
@@ -140,17 +150,19 @@ function instantField(field) {
   const echo = document.createElement("p");
   echo.className = "when-echo";
   row.after(echo);
+  zoned(input.form);
   const say = () => {
     const text = input.value.trim();
     const seconds = relative(text);
-    const at = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)$/i.test(text) ? Date.parse(text.replace(" ", "T")) : NaN;
+    // Without an offset it is meant here, as the server is told.
+    const at = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?$/i.test(text) ? Date.parse(text.replace(" ", "T")) : NaN;
     echo.classList.remove("bad");
     if (text === "") echo.textContent = "";
     else if (seconds != null) echo.textContent = seconds % 86_400 === 0 ? `after ${seconds / 86_400} days` : `after ${duration(seconds)}`;
     else if (Number.isFinite(at)) {
       const away = at - now();
       echo.textContent = `${longStyle.format(at)} in ${zone} · ${utcText(at)} · ${away >= 0 ? `in ${duration(away / 1000)}` : `${duration(-away / 1000)} ago`}`;
-    } else { echo.textContent = "Write +20m or 2026-12-01T10:45:00Z"; echo.classList.add("bad"); }
+    } else { echo.textContent = "Write +20m, or 2026-12-01T10:45 for that time here"; echo.classList.add("bad"); }
   };
   picker.addEventListener("change", () => {
     const at = new Date(picker.value);

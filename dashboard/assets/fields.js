@@ -1,8 +1,24 @@
-// What fields and pieces of code get by the script: a password can be shown, a command can be copied.
+// What fields and pieces of code get by the script: a password can be shown, a command can be copied. And whether something
+// is typed that is not sent yet.
 
 export function tools(root = document) {
   for (const input of root.querySelectorAll('input[type="password"]')) showable(input);
   for (const code of root.querySelectorAll("[data-copy-from]")) copyable(code);
+}
+
+// What was refused or is asked about stands in its fields as it was typed, and is not sent yet either.
+const UNSENT = "form [aria-invalid=true], form [role=alert], [data-unsent]";
+
+// Whether somebody has typed or chosen something there that would be lost with the page.
+export function isTyped(root) {
+  return root.querySelector(UNSENT) !== null
+    || [...root.querySelectorAll("form[method=post] :is(input:not([type=hidden]), textarea, select)")].some(differs);
+}
+
+function differs(field) {
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
+  return field.selectedIndex !== Math.max(0, [...field.options].findIndex((one) => one.defaultSelected));
 }
 
 function showable(input) {

@@ -5,6 +5,7 @@ import * as f from "./format.js";
 import { path } from "./history.js";
 import { Health } from "./health.js";
 import { Seconds } from "./seconds.js";
+import { sessionEnded } from "./session.js";
 
 const ASK_MS = 3_000;
 // A tab that nobody looks at goes on saying by its title and icon how the server does.
@@ -28,7 +29,7 @@ const sleep = (length) => new Promise((done) => { setTimeout(done, length); });
 
 async function json(address) {
   const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
-  if (answer.status === 401) { location.assign("/login?next=/index"); return null; }
+  if (answer.status === 401) { sessionEnded(); return null; }
   return answer.ok ? answer.json() : null;
 }
 

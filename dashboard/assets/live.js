@@ -4,6 +4,7 @@
 // standing have the names of live/standings.rs; every instant is in milliseconds.
 
 import { hear, now } from "./clock.js";
+import { sessionEnded } from "./session.js";
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 30_000;
@@ -55,7 +56,7 @@ export class Feed extends EventTarget {
   }
 
   closed(code) {
-    if (code === 4401) { location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`); return; }
+    if (code === 4401) { this.over = this.isSignedOut = true; this.judge(); sessionEnded(); return; }
     if (code === 1000 && this.state.ended) { this.over = true; this.judge(); return; }
     if (Date.now() - this.openedAt > STABLE_MS) this.tries = 0;
     const ceiling = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** this.tries);
@@ -122,7 +123,8 @@ export class Feed extends EventTarget {
     const silent = Date.now() - this.heardAt > SILENT_MS;
     let link = "live";
     const state = this.present ?? this.state;
-    if (state.ended) link = "ended";
+    if (this.isSignedOut) link = "out";
+    else if (state.ended) link = "ended";
     else if (!this.socket || this.socket.readyState !== WebSocket.OPEN) link = this.heardAt || this.tries > 0 ? "reconnecting" : "connecting";
     else if (state.link === "stale") link = "stale";
     else if (silent && this.heardAt && state.seq >= 0) link = "stale";

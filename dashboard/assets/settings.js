@@ -1,6 +1,8 @@
 // The settings: the preview follows what is typed, rows and text follow each other, and a word before a page with unsaved
 // changes is left. The server reads the plan; nothing here knows what one is.
 
+import { isTyped } from "./fields.js";
+
 const WAIT_MS = 350;
 
 export function settingsPage() {
@@ -9,7 +11,8 @@ export function settingsPage() {
   const shown = form.querySelector("[name=plan_shown]");
   const add = form.querySelector("[data-plan-add]");
   const rows = () => form.querySelector("[data-plan-rows]");
-  let touched = false;
+  // What was refused, or is asked about, is not saved either.
+  let touched = isTyped(document);
   let timer = 0;
   let asked = 0;
   let last = "rows";
@@ -95,6 +98,7 @@ export function settingsPage() {
     else if (event.target.name?.endsWith("_deadline")) soon(last);
   });
   addEventListener("submit", () => { touched = false; });
+  document.querySelector("[data-discard]")?.addEventListener("click", () => { touched = false; });
   addEventListener("beforeunload", (event) => { if (touched) event.preventDefault(); });
   (document.getElementById("difference") ?? document.querySelector("main [role=alert]"))?.scrollIntoView({ block: "start" });
   // A link leads to a field that lies in a fold.

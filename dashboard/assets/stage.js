@@ -77,7 +77,7 @@ export function pill(feed) {
   feed.addEventListener("link", () => {
     if (element.dataset.state !== feed.link) element.dataset.state = feed.link;
     const said = {
-      live: "live", ended: "ended", connecting: "connecting", reconnecting: "reconnecting",
+      live: "live", ended: "ended", out: "signed out", connecting: "connecting", reconnecting: "reconnecting",
       stale: `stale since ${clockText(feed.staleSince)}`,
     }[feed.link];
     put(text, said);

@@ -84,6 +84,7 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
 
         let mut findings = Findings::default();
         let axe = axe();
+        findings.answers(&team, &["/api/me", "/live"]).await;
         for width in WIDTHS {
             team.resize(width).await;
             team.go("/chart").await;

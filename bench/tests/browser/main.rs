@@ -6,6 +6,8 @@
 mod arena;
 mod browser;
 mod climb;
+mod control;
+mod described;
 mod looks;
 mod not_valid;
 mod organiser;

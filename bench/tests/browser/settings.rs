@@ -2,6 +2,7 @@
 
 use crate::arena::{ADMIN, Arena, PASSWORD, phase};
 use crate::browser::{play, turn};
+use crate::looks::{Findings, axe};
 use serde_json::json;
 
 #[test]
@@ -11,6 +12,7 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         let mut arena = Arena::open(phase(60));
         arena.team("alice", "Alice", &["--version", "v1,v2@+3600s"]);
         let (admin, other) = (arena.admin_browser().await, arena.admin_browser().await);
+        let (mut findings, axe) = (Findings::default(), axe());
         // An organiser lands where the contest is steered, and reads what is missing for the first round.
         assert_eq!(admin.place().await, "/setting");
         admin.until_words("To the first round").await;
@@ -48,6 +50,7 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         // The other tab changes something else, and both are saved.
         other.fill("grace", "2s").await;
         other.click("#contest button.primary").await;
+        findings.here(&other, "settings-difference", axe.as_deref()).await;
         let asked = other.words_of("#difference").await;
         assert!(asked.contains("2s") && !asked.contains("300"), "{asked}");
         other.click("#difference button.primary").await;
@@ -57,7 +60,7 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         admin.fill("grace", "3s").await;
         admin.click("#contest button.primary").await;
         admin.until_words("Somebody else has changed the same").await;
-        admin.picture("settings-conflict", 1280).await;
+        findings.here(&admin, "settings-conflict", axe.as_deref()).await;
 
         // A team opens in its line without another page, and whoever acts on it comes back to it.
         admin.go("/setting").await;
@@ -74,20 +77,27 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         admin.until_words("-500 points").await;
         admin.find(".team-opened form[action$='/adjust']").await;
 
-        // The session ends while something is typed: it is asked about after signing in, and done then.
+        // The session ends while something is typed: the page says so and stays, it is asked about after signing in, and done
+        // then. Whoever has typed nothing is asked to sign in at once.
         admin.fill_in("/setting/announce", "text", "Lunch is late").await;
-        admin.cdp("Network.clearBrowserCookies", json!({})).await;
+        other.go("/account").await;
+        other.submit("/account/sessions/end-others").await;
+        admin.until_words("Your session has ended.").await;
+        admin.until("document.querySelector('[data-link]').dataset.state === 'out'").await;
+        findings.here(&admin, "session-over", axe.as_deref()).await;
         admin.submit("/setting/announce").await;
         admin.until_words("What you typed is kept").await;
-        admin.picture("session-ended", 360).await;
+        findings.here(&admin, "session-ended", axe.as_deref()).await;
         admin.fill("name", ADMIN).await;
         admin.fill("password", PASSWORD).await;
         admin.submit("/login").await;
         admin.until_words("Lunch is late").await;
+        findings.here(&admin, "session-kept", axe.as_deref()).await;
         admin.submit("/setting/announce").await;
         admin.until("document.querySelector('.notice.good')").await;
         // The browser says so of the pages that ask once more.
         let said = ["the server responded with a status of 422", "the server responded with a status of 401"];
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         admin.assert_clean_but(&said).await;
         other.assert_clean().await;
         admin.close().await;

@@ -8,7 +8,7 @@ use crate::handlers::frame::{self, show};
 use crate::views::AuditPage;
 use crate::views::audit::{self, Names, Told};
 use crate::views::layout::Page;
-use flowtest_accounts::{AuditFilter, AuditLine, User};
+use flowtest_accounts::{AuditFilter, AuditLine, AuditWord, User};
 use salvo::prelude::*;
 
 const LINES: u32 = 100;
@@ -17,6 +17,8 @@ const EXPORT_LINES: usize = 100_000;
 const EXPORT_PAGE: u32 = 1_000;
 /// Letters that are searched for at most.
 const QUERY_CHARS: usize = 100;
+/// Words that are searched for at most.
+const WORDS_MAX: usize = 12;
 
 #[handler]
 pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
@@ -24,9 +26,9 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let query = query(req);
     let before = req.query::<i64>("before");
     let users = app.accounts.users().await?;
-    let lines = app.accounts.audit_page(before, LINES, filter(&query, &users)).await?;
+    let names = names(&app, &users).await?;
+    let lines = app.accounts.audit_page(before, LINES, filter(&query, &users, &names)).await?;
     let before = lines.last().filter(|_| lines.len() == LINES as usize).map(|line| line.id);
-    let names = names(&app, users).await?;
     let lines = lines.into_iter().map(|line| shown(line, &names)).collect();
     show(res, AuditPage { layout: frame::layout(depot, Page::Audit, "Audit log"), lines, query, before })
 }
@@ -36,9 +38,10 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
 pub async fn export(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let users = app.accounts.users().await?;
-    let filter = filter(&query(req), &users);
-    let names = names(&app, users).await?;
-    let mut table = Table::new(&["at", "who", "address", "action", "what", "whom", "subject", "before", "after"]);
+    let names = names(&app, &users).await?;
+    let filter = filter(&query(req), &users, &names);
+    let columns = ["at", "who", "address", "action", "what", "whom", "subject", "before", "after", "changes"];
+    let mut table = Table::new(&columns);
     let (mut before, mut written) = (None, 0);
     while written < EXPORT_LINES {
         let lines = app.accounts.audit_page(before, EXPORT_PAGE, filter.clone()).await?;
@@ -57,6 +60,7 @@ pub async fn export(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
                 text(&line.subject),
                 text(line.before.as_deref().unwrap_or_default()),
                 text(line.after.as_deref().unwrap_or_default()),
+                text(&told.in_words()),
             ]);
         }
     }
@@ -68,22 +72,40 @@ fn query(req: &mut Request) -> String {
     req.query::<String>("q").unwrap_or_default().trim().chars().take(QUERY_CHARS).collect()
 }
 
-/// Words are found wherever they stand, and lines about whoever is called so.
-fn filter(query: &str, users: &[User]) -> AuditFilter {
-    if query.is_empty() {
-        return AuditFilter::default();
-    }
-    let wanted = query.to_lowercase();
-    let is_called =
-        |user: &&User| user.name.to_lowercase().contains(&wanted) || user.display_name.to_lowercase().contains(&wanted);
-    let subjects = users.iter().filter(is_called).map(|user| format!("user:{}", user.id)).collect();
-    AuditFilter { text: Some(query.to_owned()), or_subjects: subjects, ..AuditFilter::default() }
+/// Each word is found wherever it stands, as the page tells it or as the log keeps it: in what was done, in the name of
+/// whom it was done to, in a round's number.
+fn filter(query: &str, users: &[User], names: &Names) -> AuditFilter {
+    let words = units(query).into_iter().map(|text| {
+        let wanted = text.to_lowercase();
+        let is_called = |user: &&User| {
+            user.name.to_lowercase().contains(&wanted) || user.display_name.to_lowercase().contains(&wanted)
+        };
+        let called = users.iter().filter(is_called).map(|user| format!("user:{}", user.id));
+        let is_it = |(_, number): &(&String, &u32)| wanted == format!("round {number}");
+        let rounds = names.rounds.iter().filter(is_it).map(|(id, _)| format!("round:{id}"));
+        let or_subjects = called.chain(rounds).collect();
+        AuditWord { or_actions: audit::actions_told_by(&text), or_subjects, text }
+    });
+    AuditFilter { words: words.collect(), ..AuditFilter::default() }
 }
 
-pub(super) async fn names(app: &App, users: Vec<User>) -> Result<Names, RequestError> {
+/// The words of a query; a round and its number are one.
+fn units(query: &str) -> Vec<String> {
+    let mut units: Vec<String> = Vec::new();
+    for word in query.split_whitespace().take(WORDS_MAX) {
+        let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+        match units.last_mut().filter(|last| is_number && last.eq_ignore_ascii_case("round")) {
+            Some(round) => *round = format!("{round} {word}"),
+            None => units.push(word.to_owned()),
+        }
+    }
+    units
+}
+
+pub(super) async fn names(app: &App, users: &[User]) -> Result<Names, RequestError> {
     let rounds = app.accounts.rounds().await?;
     Ok(Names {
-        users: users.into_iter().map(|user| (user.id.0, user.display_name)).collect(),
+        users: users.iter().map(|user| (user.id.0, user.display_name.clone())).collect(),
         rounds: rounds.into_iter().map(|round| (round.id.to_string(), round.number)).collect(),
     })
 }

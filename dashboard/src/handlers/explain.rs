@@ -5,7 +5,6 @@ use crate::error::{Explanation, wants_page};
 use crate::handlers::{frame, kept};
 use crate::middleware::form_tokens;
 use crate::middleware::viewer::Viewer;
-use crate::views::login::Kept;
 use crate::views::{ErrorPage, Field, LoginPage, Page};
 use sailfish::TemplateSimple;
 use salvo::http::{Method, StatusCode};
@@ -35,8 +34,8 @@ pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, c
     };
     if status == StatusCode::UNAUTHORIZED && *req.method() == Method::POST && wants_page(req) {
         // Nobody is to type it again: it goes along through signing in.
-        if let Some(kept) = kept::of(req).await {
-            return sign_in(req, depot, res, kept);
+        if let Some(typed) = kept::of(req).await {
+            return sign_in(req, depot, res, typed);
         }
     }
     if !wants_page(req) {
@@ -53,18 +52,20 @@ pub async fn explain(req: &mut Request, depot: &mut Depot, res: &mut Response, c
     }
 }
 
+/// What whoever sent more than goes along through signing in is told.
+const TOO_LONG_TO_KEEP: &str = "Your session has ended, and what you sent is too long to go along while you sign in. Nothing was \
+                                done. Go back in your browser, where it still stands, sign in in another tab, and send it again.";
+
 /// The page for signing in, with a form that was sent when its session had ended.
-fn sign_in(req: &Request, depot: &Depot, res: &mut Response, kept: Kept) {
+fn sign_in(req: &Request, depot: &Depot, res: &mut Response, typed: kept::Typed) {
     let mut layout = frame::bare_layout(depot, Page::Login, "Sign in");
     layout.csrf = form_tokens::for_nobody(req, App::of(depot), res);
-    let page = LoginPage {
-        layout,
-        name: Field::default(),
-        next: String::new(),
-        error: None,
-        wait_seconds: None,
-        kept: Some(kept),
+    let (kept, error) = match typed {
+        kept::Typed::Kept(kept) => (Some(kept), None),
+        kept::Typed::TooLong => (None, Some(TOO_LONG_TO_KEEP.to_owned())),
     };
+    let (name, next) = (Field::default(), String::new());
+    let page = LoginPage { layout, name, next, error, wait_seconds: None, kept };
     match page.render_once() {
         Ok(html) => res.render(Text::Html(html)),
         Err(error) => tracing::error!(%error, "the page for signing in cannot be rendered"),

@@ -9,13 +9,21 @@ use salvo::prelude::*;
 
 /// Longest that is kept, in bytes as a browser sends it.
 const KEPT_BYTES_MAX: usize = 16 << 10;
-/// What belongs to the session that ended, or is nobody else's to read.
-const LEFT_OUT: [&str; 1] = ["csrf_token"];
+/// What belongs to the session that ended, or says only where whoever pressed the button was.
+const LEFT_OUT: [&str; 2] = ["csrf_token", "who"];
 /// What a page carries along without showing it.
-const CARRIED: [&str; 8] = ["revision", "show", "base", "plan_shown", "confirm", "zone", "phases", "next"];
+const CARRIED: [&str; 9] = ["revision", "show", "base", "plan_shown", "confirm", "doubt", "zone", "phases", "next"];
 
-/// What was typed into a form that nobody may send now.
-pub async fn of(req: &mut Request) -> Option<Kept> {
+/// What can be done with a form that nobody may send now.
+#[derive(Debug)]
+pub enum Typed {
+    Kept(Kept),
+    /// Too much to go along.
+    TooLong,
+}
+
+/// What was typed into such a form; nothing where it has no fields of its own.
+pub async fn of(req: &mut Request) -> Option<Typed> {
     let path = req.uri().path().to_owned();
     page_of(&path)?;
     let body = req.payload().await.ok()?;
@@ -29,7 +37,8 @@ pub async fn of(req: &mut Request) -> Option<Kept> {
     }
     // A button without fields is pressed again as quickly.
     let fields = fields.finish();
-    (!is_empty && fields.len() <= KEPT_BYTES_MAX).then_some(Kept { path, fields })
+    let typed = if fields.len() <= KEPT_BYTES_MAX { Typed::Kept(Kept { path, fields }) } else { Typed::TooLong };
+    (!is_empty).then_some(typed)
 }
 
 /// What came along through the form for signing in.

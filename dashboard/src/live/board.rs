@@ -72,6 +72,8 @@ pub struct Board {
     has_counted: bool,
     /// From when to when nobody wrote down a round that was played.
     gaps: Vec<(UtcUs, UtcUs)>,
+    /// How contestants fared last while this round ran and traffic was allowed.
+    fared: (Option<RoundId>, BTreeMap<UserKey, StateSince>),
 }
 
 /// What is remembered of points that are counted from one basis. A practice round has one of its own, so that the
@@ -215,6 +217,12 @@ impl Board {
         self.track().reached.get(id).filter(|(points, _)| *points != 0).map(|(_, at)| *at)
     }
 
+    /// How contestants fared last while the document's round ran and traffic was allowed: what a pause, the end or the red switch
+    /// has cut short. After a restart it begins anew.
+    pub fn fared(&self) -> &BTreeMap<UserKey, StateSince> {
+        &self.fared.1
+    }
+
     fn track(&self) -> &Track {
         self.practice.as_ref().map_or(&self.contest, |(_, track)| track)
     }
@@ -251,6 +259,7 @@ impl Board {
             self.counted = round;
         }
         let mut scores = self.count(tick, played);
+        self.note_how_they_fare(tick, &scores);
         scores.gap_from = self.gap_before(&scores, played);
         self.gaps.extend(scores.gap_from.map(|from| (from, scores.at)));
         let scores = Arc::new(scores);
@@ -270,6 +279,19 @@ impl Board {
         track.latencies = latencies;
         track.series.push(&scores);
         track.seconds.push(tick.now, Second { scores, counts });
+    }
+
+    fn note_how_they_fare(&mut self, tick: &Tick<'_>, scores: &Scores) {
+        let round = tick.control.and_then(|control| control.round);
+        if self.fared.0 != round {
+            self.fared = (round, BTreeMap::new());
+        }
+        // All get nothing then, which says nothing of anybody.
+        if tick.control.is_some_and(|control| control.halted) {
+            return;
+        }
+        let fare = scores.lines.iter().filter_map(|score| Some((score.id.clone(), score.state?)));
+        self.fared.1.extend(fare);
     }
 
     /// Since when nobody has written down the round that is played, at the first second after a start: what was counted until

@@ -9,6 +9,7 @@ use super::history::HistoryCache;
 use super::hub::{Hub, HubConfig};
 use super::reader::{self, Ask, LOOK_INTERVAL, LookResult, Reading};
 use super::standings::Standings;
+use super::team_state::StateSince;
 use super::validity::ValidityNow;
 use crate::clock::ContestClock;
 use bytes::Bytes;
@@ -200,6 +201,11 @@ impl Feed {
     pub fn reached_at(&self, ids: &BTreeSet<UserKey>) -> BTreeMap<UserKey, UtcUs> {
         let board = self.board();
         ids.iter().filter_map(|id| Some((id.clone(), board.reached_at(id)?))).collect()
+    }
+
+    /// How contestants fared last while the document's round ran, for organisers: see [`Board::fared`].
+    pub fn fared(&self) -> BTreeMap<UserKey, StateSince> {
+        self.board().fared().clone()
     }
 
     /// How much of the round is valid, as an audience is told it now.

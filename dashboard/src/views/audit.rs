@@ -102,6 +102,13 @@ const ACTIONS: [(&str, &str); 38] = [
     ("user.unpark", "let play on"),
 ];
 
+/// Actions that are told by a word, whatever they are called in the log.
+pub fn actions_told_by(word: &str) -> Vec<String> {
+    let word = word.to_lowercase();
+    let told = ACTIONS.iter().filter(|(_, words)| words.to_lowercase().contains(&word));
+    told.map(|(action, _)| (*action).to_owned()).collect()
+}
+
 impl Told {
     /// `before` and `after` are the JSON that the log keeps.
     pub fn of(action: &str, subject: &str, before: Option<&str>, after: Option<&str>, names: &Names) -> Told {
@@ -131,6 +138,18 @@ impl Told {
         let further = changes.len().saturating_sub(CHANGES_MAX);
         changes.truncate(CHANGES_MAX);
         Told { what, whom: whom(subject, names), changes, further }
+    }
+}
+
+impl Told {
+    /// What is another one now, in one line of text.
+    pub fn in_words(&self) -> String {
+        let one = |change: &Change| {
+            let parts = [change.before.as_deref(), change.after.as_deref()];
+            let values = parts.into_iter().flatten().collect::<Vec<_>>().join(" → ");
+            if change.what.is_empty() { values } else { format!("{}: {values}", change.what) }
+        };
+        self.changes.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The organiser's page: is everything ready, what runs, and every lever.
 
-use crate::live::ValidityNow;
+use crate::live::{Notice, ValidityNow};
 use crate::views::audit::Told;
 use crate::views::field::Input;
 use crate::views::screen::ScreenMade;
@@ -47,6 +47,7 @@ pub struct SettingLive {
     pub guide: Vec<GuideStep>,
     pub readiness: Readiness,
     pub round: RoundPanel,
+    pub notices: Vec<Notice>,
     pub teams: TeamsPanel,
 }
 
@@ -214,14 +215,23 @@ pub enum RoundAction {
     Next,
 }
 
+/// A reason against arming.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Posted back with the confirmation: which reason was read, whatever its numbers are by then.
+    pub key: String,
+    /// As a sentence.
+    pub text: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct RoundPanel {
     pub number: u32,
     pub state: State,
     pub scored: bool,
     pub actions: Vec<RoundAction>,
-    /// Why it is asked once more whether to arm, as sentences.
-    pub doubts: Vec<String>,
+    /// Why it is asked once more whether to arm.
+    pub doubts: Vec<Doubt>,
     pub start: Field,
     pub generators: Vec<GeneratorChoice>,
     /// Which generators have a share of the round that is on, and since when.
@@ -313,6 +323,8 @@ pub struct ContestForm {
     pub title: Field,
     pub version_deadline: Field,
     pub from_deadline: Field,
+    /// In which zone they are meant where they have no offset: the browser says it.
+    pub zone: String,
     pub timeout: Field,
     pub grace: Field,
     pub token: Field,
@@ -348,6 +360,7 @@ impl ContestForm {
             ("house", &self.house.value),
             ("version_deadline", &self.version_deadline.value),
             ("from_deadline", &self.from_deadline.value),
+            ("zone", &self.zone),
             ("timeout", &self.timeout.value),
             ("grace", &self.grace.value),
             ("token", &self.token.value),

@@ -71,7 +71,7 @@ async fn go_or_no_go_knows_the_last_test_though_nobody_read_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_looked_at_while_an_organiser_watches() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
     stage.contestant("bob", 0).await;
     let taken = |stage: &Stage| stage.redis.scoreboard().take_probe(CONTEST, stage.now).expect("Redis answers");
@@ -91,6 +91,16 @@ async fn servers_are_looked_at_while_an_organiser_watches() {
     stage.controller.requests().test_all(stage.now);
     stage.turn().await;
     assert!(taken(&stage).is_some_and(|asked| asked.automatic), "an organiser wants it now");
+    // An armed round has not begun: whose server dies now is seen before the start.
+    stage.arm().await;
+    stage.controller.requests().test_all(stage.now);
+    stage.turn().await;
+    assert!(taken(&stage).is_some_and(|asked| asked.automatic), "the round has not started");
+    let start = stage.now + 10 * SECOND;
+    stage.turn_at(start).await;
+    stage.controller.requests().test_all(stage.now);
+    stage.turn().await;
+    assert_eq!(taken(&stage), None, "a round has its own answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use flowtest_accounts::Level;
 use flowtest_contest::breakpoint::{Breakpoint, Climbs, HoldSums};
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::ladder::{self, HoldVerdict, LadderTerms, Pass};
-use flowtest_contest::{Contest, DecidedBy};
+use flowtest_contest::{Contest, Control, DecidedBy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
@@ -207,6 +207,30 @@ fn who_misses_a_deadline_is_alive_and_told_which_and_its_strip_shows_when() {
     let expected: Vec<(u64, u64)> =
         [(5, 0), (0, 5), (5, 0), (0, 5)].into_iter().flat_map(|one| std::iter::repeat_n(one, 12)).collect();
     assert_eq!(strip, expected);
+}
+
+#[test]
+fn how_somebody_fared_is_known_after_a_stop_and_belongs_to_its_round() {
+    let mut world = World::new(2);
+    let right = Did { right: 5, wrong: 0, timeouts: 0, latency_us: 100 };
+    let dead = Did { right: 0, wrong: 0, timeouts: 5, latency_us: 100 };
+    (0..12).for_each(|_| world.second(&[right, dead]));
+    let fared = |world: &World| [0, 1].map(|index| world.board.fared().get(&key(index)).map(|fared| fared.state));
+    let known = [Some(TeamState::Playing), Some(TeamState::Failing)];
+    assert_eq!(fared(&world), known);
+    let set = |world: &mut World, change: &dyn Fn(&mut Control)| change(Arc::make_mut(&mut world.control));
+    // The red switch stops all, and says nothing of anybody; nor does a pause.
+    set(&mut world, &|control| control.halted = true);
+    world.second(&[]);
+    assert_eq!(fared(&world), known);
+    set(&mut world, &|control| (control.halted, control.state) = (false, State::Paused));
+    (0..90).for_each(|_| world.second(&[]));
+    let line = world.board.standings(&Audience::Admin, world.now).of(&key(1)).cloned().expect("a line");
+    assert_eq!((fared(&world), line.state), (known, None));
+    // Another round is armed.
+    set(&mut world, &|control| (control.round, control.state) = (Some(RoundId::from_bits(8)), State::Armed));
+    world.second(&[]);
+    assert_eq!(fared(&world), [None, None]);
 }
 
 #[test]

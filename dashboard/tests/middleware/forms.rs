@@ -190,6 +190,11 @@ async fn what_was_typed_when_the_session_had_ended_comes_back_after_signing_in()
     let again = [("csrf_token", token.as_str()), ("level", &level), ("text", &text), ("minutes", &minutes)];
     assert_eq!(boss.ask(Method::POST, "/setting/announce", &[], Some(&again)).await.status, 303);
     assert_eq!(stage.accounts().announcements().await.expect("one")[0].text, "Lunch \"at\" <noon>");
+    // What is too long to go along is not lost without a word.
+    let long = "x".repeat(20_000);
+    let asked = stage.browser().ask(Method::POST, "/setting/contest", &[], Some(&[("plan", long.as_str())])).await;
+    assert!(asked.status == 401 && asked.body.contains("too long to go along"), "{}", asked.body);
+    assert!(asked.body.contains("action=\"/login\"") && !asked.body.contains("name=\"kept\""), "{}", asked.body);
     // A password goes nowhere, and nothing leads to another site.
     let typed = [("current", "my old secret"), ("password", "my new secret")];
     let asked = stage.browser().ask(Method::POST, "/account/password", &[], Some(&typed)).await;

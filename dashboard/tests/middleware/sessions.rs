@@ -52,6 +52,30 @@ async fn a_new_password_ends_the_other_sessions() {
 }
 
 #[tokio::test]
+async fn who_forgot_a_password_is_told_what_to_do_and_the_command_sets_another_while_it_is_served() {
+    let stage = Stage::open(&[]).await;
+    let mut boss = stage.admin("boss").await;
+    assert!(stage.browser().get("/login").await.body.contains("<code>flowtest-dashboard admin password NAME</code>"));
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flowtest-dashboard"));
+        command.args(arguments).arg("--database").arg(&stage.app.config.database);
+        command.output().expect("it runs")
+    };
+    let made = run(&["admin", "password", "boss"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let told = String::from_utf8(made.stdout).expect("text");
+    let password = told.trim().strip_prefix("boss ").expect("the name and the password");
+    assert!(String::from_utf8_lossy(&made.stderr).contains("all its sessions have ended"));
+    assert_eq!(boss.get("/setting").await.status, 303, "the session of before has ended");
+    assert_eq!(stage.browser().sign_in("boss", PASSWORD).await.status, 401, "and so has the password");
+    assert_eq!(stage.browser().sign_in("boss", password).await.status, 303);
+    let nobody = run(&["admin", "password", "bosss"]);
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(!nobody.status.success() && said.contains("no enabled account \"bosss\""), "{said}");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_disabled_account_is_out_at_once() {
     let stage = Stage::open(&[]).await;
     let mut boss = stage.admin("boss").await;

@@ -31,7 +31,7 @@ use flowtest_dashboard::views::report::{ReportAdjustment, ReportLine, ReportRoun
 use flowtest_dashboard::views::rules::{ChangeLine, Flip};
 use flowtest_dashboard::views::screen::{ScreenMade, ScreenPage};
 use flowtest_dashboard::views::setting::{
-    AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Face, GeneratorCheck,
+    AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Doubt, Face, GeneratorCheck,
     GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
     RoundAction, RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine,
     TeamsPanel, UserLine,
@@ -741,6 +741,7 @@ fn contest_form() -> ContestForm {
         house: Field::new("203.0.113.250:8080"),
         version_deadline: Field::new("+20m"),
         from_deadline: Field::new("2025-11-23T10:24:12Z"),
+        zone: "Europe/Berlin".into(),
         timeout: Field::new("3s"),
         grace: Field::new("5s"),
         token: Field::new("100"),
@@ -774,7 +775,10 @@ fn setting_go(layout: Layout) -> SettingPage {
         round: RoundPanel {
             state: State::Draft,
             actions: vec![RoundAction::Arm, RoundAction::Next],
-            doubts: vec!["House target: it answers nothing.".into()],
+            doubts: vec![Doubt {
+                key: "House target: it answers nothing.".into(),
+                text: "House target: it answers nothing.".into(),
+            }],
             start,
             generators: generators.iter().map(choice).collect(),
             halted: true,

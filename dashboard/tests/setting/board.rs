@@ -98,6 +98,14 @@ async fn people_are_found_by_name_and_by_how_they_are_reached() {
         assert!(people.contains("bobby") && !people.contains(">alice<"), "{query}");
     }
     ada.get("/setting?who=nobody").await.says("0 accounts fit");
+    // Whoever acts on somebody comes back to those that were found.
+    let found = ada.get("/setting?who=BOBB").await;
+    let form = found.form(&format!("/setting/user/{}/disable", bob.id));
+    let fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = ada.send(&format!("/setting/user/{}/disable", bob.id), &fields).await;
+    assert_eq!(answer.to.as_deref(), Some("/setting?who=BOBB#people"));
+    let answer = ada.post(&format!("/setting/user/{}/enable", bob.id), &[]).await;
+    assert_eq!(answer.to.as_deref(), Some("/setting#people"));
     // How a team is reached is for organisers, and the team itself.
     let mut alice =
         site.sign_in(site.app.accounts.user_named("alice").await.expect("users").expect("she is there")).await;
@@ -127,11 +135,21 @@ async fn the_log_says_who_did_what_to_whom_in_words_and_is_searched_and_exported
         assert!(!page.body.contains("<ins>Lunch</ins>"), "{query}");
     }
     ada.get("/audit?q=nothing+of+it").await.says("No line matches");
+    // What the page says is found, whatever the log calls it.
+    ada.follow(&format!("/setting/contestant/{}/requalify", alice.id), &[]).await;
+    ada.follow(&format!("/setting/contestant/{}/hide", alice.id), &[]).await;
+    for query in ["let+compete+again", "ada+let+compete+again+alice", "took+off+the+board", "BOARD+alice"] {
+        let page = ada.get(&format!("/audit?q={query}")).await;
+        assert!(!page.body.contains("No line matches"), "{query}");
+        assert!(page.body.contains("let compete again") != page.body.contains("took off the board"), "{query}");
+    }
     let file = ada.get("/export/audit.csv?q=relays").await;
     assert_eq!(file.status, 200);
     file.says("at,who,address,action,what,whom,subject,before,after")
         .says("ada,")
-        .says("user.disqualify,disqualified,alice");
+        .says("user.disqualify,disqualified,alice")
+        .says("after,changes")
+        .says("disqualified: it relays");
     assert!(!file.body.contains("Lunch"), "{}", file.body);
     assert_eq!(site.sign_in(alice).await.get("/export/audit.csv").await.status, 403);
 }

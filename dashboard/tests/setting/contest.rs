@@ -9,6 +9,7 @@ use flowtest_contract::RoundId;
 use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
+use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
 
 const PLAN: &str = "[[phase]]\nfor = \"30s\"\nrate = 200\nconnections = 8\n";
@@ -49,6 +50,45 @@ async fn five_wrong_fields_are_named_at_once_and_keep_what_was_typed() {
     answer.says("5 fields need another look").says("tomorrow-ish").says("soonish").says("many").says("rate = 0");
     answer.says("is no instant").says("no duration").says("whole number of points").says("Line 3").says("10.0.0.1/8");
     assert_eq!(*site.app.controller.settings(), Default::default(), "nothing is saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_during_a_round_says_which_round_it_counts_for() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let alice = site.contestant("alice").await;
+    let controller = &site.app.controller;
+    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
+    site.redis.scoreboard().write_health("finals", &generator_health("g1", utc_us())).expect("Redis answers");
+    let arm = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
+    ada.follow("/setting/round/arm", &arm).await.says("The round is armed");
+    let before = controller.control().expect("a document").contest.rules.timeout_us;
+    ada.get("/setting/contest")
+        .await
+        .says("A round is armed. Rules, deadlines and plan that are saved now count from round 2 on");
+    let form = SettingsForm::of(&controller.settings());
+    let typed = fields(&form, &[("timeout", "4s"), ("deny", "203.0.113.0/24")]);
+    let shown = ada.post("/setting/contest", &typed).await;
+    shown.says("Counts from round 2 on.");
+    // Networks count at once.
+    assert_eq!(shown.body.matches("Counts from round 2 on.").count(), 1, "{}", shown.body);
+    let sure: Vec<(&str, &str)> = typed.into_iter().chain([("confirm", "yes")]).collect();
+    ada.follow("/setting/contest", &sure).await.says("Rules, deadlines and plan count from round 2 on.");
+    assert_eq!(controller.control().expect("a document").contest.rules.timeout_us, before, "this round is as it was");
+    ada.get("/rules").await.says("From round 2 on: Timeout: 3s → 4s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_without_an_offset_is_meant_where_it_was_typed_through_the_confirmation_too() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let form = SettingsForm::of(&site.app.controller.settings());
+    let typed = fields(&form, &[("version_deadline", "2040-12-01T10:45"), ("zone", "+01:00")]);
+    let shown = ada.post("/setting/contest", &typed).await;
+    shown.says("2040-12-01T09:45:00Z");
+    let asks =
+        shown.body.split("id=\"difference\"").nth(1).and_then(|rest| rest.split("</form>").next()).expect("it asks");
+    assert!(asks.contains("name=\"zone\" value=\"+01:00\""), "{asks}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

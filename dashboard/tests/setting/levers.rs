@@ -59,9 +59,24 @@ async fn arming_under_no_go_asks_once_more_with_the_reasons() {
     let asked = ada.post("/setting/round/arm", &fields).await;
     assert_eq!(asked.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", asked.body);
     asked.says("Arm it all the same?").says("Teams: None of 1 is ready").says("name=\"confirm\"").says("+60s");
+    // What was read is confirmed, whatever its numbers are by now, and what came since is asked about.
+    let read: Vec<String> = asked
+        .form("/setting/round/arm")
+        .into_iter()
+        .filter_map(|(name, value)| (name == "doubt").then_some(value))
+        .collect();
+    assert!(read.iter().any(|key| key.starts_with("Teams: None of is ready")), "{read:?}");
+    let some = read.iter().skip(1).map(|key| ("doubt", key.as_str()));
+    beat(&site);
+    let half: Vec<(&str, &str)> =
+        fields.into_iter().chain([("confirm", "yes"), ("doubt", "another")]).chain(some).collect();
+    let again = ada.post("/setting/round/arm", &half).await;
+    assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", again.body);
+    again.says("Arm it all the same?").says(&read[0]);
     assert_eq!(site.app.controller.control().expect("a document").state, State::Draft);
     beat(&site);
-    let sure: Vec<(&str, &str)> = fields.into_iter().chain([("confirm", "yes")]).collect();
+    let all = read.iter().map(|key| ("doubt", key.as_str()));
+    let sure: Vec<(&str, &str)> = fields.into_iter().chain([("confirm", "yes")]).chain(all).collect();
     ada.follow("/setting/round/arm", &sure).await.says("The round is armed");
     // What is fetched again while somebody looks has the levers of now, and no verdict that a round is on.
     let live = ada.get("/setting/live").await;
@@ -80,6 +95,19 @@ async fn those_who_are_not_ready_are_reminded_by_name() {
         seen.changed().await.expect("the feed runs");
     }
     ada.get("/chart").await.says("Not ready yet: ");
+    // One reminder at a time, and none for ever: whoever is ready by then is named no longer.
+    ada.follow("/setting/remind", &[]).await.says("are reminded");
+    let now = utc_us();
+    let shown = site.app.accounts.active_announcements(now).await.expect("announcements");
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let end = shown[0].ended_at.expect("it ends by itself");
+    assert!(end > now && end <= now + 5 * 60_000_000, "{shown:?}");
+    // Control lists it by itself.
+    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
+    while !ada.get("/setting/live").await.body.contains(&format!("/setting/announce/{}/end", shown[0].id)) {
+        assert!(std::time::Instant::now() < give_up, "it is never listed");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     ada.follow("/setting/test-all", &[]).await.says("All endpoints are tested now");
 }
 

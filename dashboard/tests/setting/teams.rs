@@ -17,7 +17,15 @@ async fn adjusting_hiding_and_disqualifying_are_done_and_audited() {
     ada.follow(&of("adjust"), &[("points", "-500"), ("reason", "a late start")]).await.says("-500 points");
     let line = &site.app.accounts.adjustments().await.expect("adjustments")[0];
     assert_eq!((line.points, line.reason.as_str(), line.by_name.as_str()), (-500, "a late start", "ada"));
-    ada.follow(&format!("/setting/adjustment/{}/withdraw", line.id), &[]).await.says("withdrawn");
+    let answer = ada.post(&format!("/setting/adjustment/{}/withdraw", line.id), &[]).await;
+    assert_eq!(answer.to.as_deref(), Some(format!("/setting?team={0}#team-{0}", alice.id).as_str()), "back to her");
+    ada.get("/setting").await.says("withdrawn");
+    // Disqualifying asks: its button lies in a fold that says what follows.
+    let open = ada.get(&format!("/setting?team={}", alice.id)).await;
+    let asks =
+        open.body.split("<details class=\"sure\"").find(|fold| fold.contains(&of("disqualify"))).expect("a fold");
+    assert!(asks.starts_with("><summary class=\"button small\">Disqualify…</summary>"), "it is shut: {asks}");
+    assert!(asks.contains("It gets no traffic any more and loses its rank"), "{asks}");
     ada.follow(&of("hide"), &[]).await.says("on no board");
     ada.follow(&of("show"), &[]).await.says("on the board again");
     ada.follow(&of("disqualify"), &[("reason", "it relays")]).await.says("is disqualified");
@@ -55,7 +63,9 @@ async fn what_was_typed_wrongly_about_a_team_is_told_in_its_field() {
     for (action, fields, parts) in cases {
         let answer = ada.post(&format!("/setting/contestant/{}/{action}", alice.id), fields).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{action}: {}", answer.body);
-        answer.says(parts[0]).says(parts[1]);
+        answer.says(parts[0]).says(parts[1]).says("aria-invalid=\"true\"");
+        // By this the script puts the team that is open into the address.
+        answer.says(&format!("data-open=\"{}\"", alice.id));
         assert!(!answer.body.contains("12345678"), "passwords are not written back");
     }
     assert!(site.app.accounts.adjustments().await.expect("adjustments").is_empty());

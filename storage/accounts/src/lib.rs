@@ -36,7 +36,7 @@ pub use contest::setting::{SECRET_PREFIX, Setting};
 pub use error::Error;
 pub use invitations::invite::{BATCH_MAX, Invite, InviteStatus, InviteUse, NewInvites};
 pub use invitations::redeem::{RedeemError, RedeemableInvite};
-pub use log::{Actor, AuditFilter, AuditLine};
+pub use log::{Actor, AuditFilter, AuditLine, AuditWord};
 pub use people::login_link::LOGIN_LINK_LIFE_US;
 pub use people::password::{PASSWORD_LENGTH, WAITING_MAX as PASSWORDS_WAITING_MAX};
 pub use people::secret::{ScreenSecret, Secret, SessionSecret};

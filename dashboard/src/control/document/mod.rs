@@ -228,9 +228,10 @@ impl Document {
         self.control().is_some_and(|control| matches!(control.state, Armed | Running | Paused | Draining))
     }
 
-    /// Whether a round is being prepared. From the arming on generators look at servers by themselves, to let them in.
+    /// Whether a round is being prepared, or armed and not started.
     pub(in crate::control) fn is_ahead(&self) -> bool {
-        self.control().is_some_and(|control| control.state == State::Draft && !control.halted)
+        let is_before = |control: &Control| matches!(control.state, State::Draft | State::Armed);
+        self.control().is_some_and(|control| is_before(&control) && !control.halted)
     }
 
     /// By which a test that is made at this instant is judged.

@@ -12,7 +12,11 @@ use std::collections::HashMap;
 /// Between two tests of one contestant, in microseconds.
 pub const PROBE_EVERY_US: u64 = 10_000_000;
 /// Between two tests that the dashboard makes of one contestant while it matters, in microseconds.
-pub(super) const AUTOMATIC_EVERY_US: u64 = 30_000_000;
+const AUTOMATIC_EVERY_US: u64 = 30_000_000;
+/// Automatic tests at one look, once a second; more where so many could not look at all teams in half a minute.
+const AUTOMATIC_AT_ONCE: usize = 20;
+/// Looks in which everybody's turn comes.
+const AUTOMATIC_LOOKS: usize = (AUTOMATIC_EVERY_US / 1_000_000) as usize;
 /// Between two changes of a contestant's endpoint, or of its display name, in microseconds: each is a row for ever, a new
 /// document for all generators, and a frame for all viewers.
 pub const WRITE_EVERY_US: u64 = 5_000_000;
@@ -27,10 +31,13 @@ const PRACTICE_TIMEOUT_US: u64 = (TIMEOUT_SECONDS + 5) * 1_000_000;
 /// How often the house is tested while nothing is on, in microseconds.
 pub(super) const HOUSE_EVERY_US: u64 = 60 * 1_000_000;
 /// Tests that are looked for at once at most.
-const LOOKED_MAX: usize = 64;
+const LOOKED_MAX: usize = 256;
 
 /// Whose endpoint it is: an account's, or the house's.
 pub type Owner = Option<UserId>;
+
+/// A test that nobody asked for: its id, of whose endpoint, and what is looked at.
+pub(super) type Automatic = (String, Owner, Tested);
 
 /// What was asked. The newest of each owner and kind counts.
 #[derive(Debug, Default)]
@@ -58,6 +65,13 @@ pub enum Write {
     Contact,
 }
 
+impl Kind {
+    /// Of a test that nobody asked for nobody reads the answer later, and there are many.
+    fn remembered_us(self) -> u64 {
+        if self == Kind::AutomaticProbe { PROBE_LIFE_US } else { REMEMBERED_US }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Asked {
     owner: Owner,
@@ -72,7 +86,7 @@ impl RequestLog {
     /// Notes an ask, or says in how many microseconds it may be put.
     pub(super) fn note(&mut self, id: &str, owner: Owner, kind: Kind, now: UtcUs) -> Result<(), u64> {
         self.pace(owner, kind, now)?;
-        self.asked.retain(|_, asked| now.saturating_since(asked.at) < REMEMBERED_US);
+        self.asked.retain(|_, asked| now.saturating_since(asked.at) < asked.kind.remembered_us());
         self.asked.insert(id.to_owned(), Asked { owner, kind, at: now, answered: false, automatic: None });
         Ok(())
     }
@@ -179,7 +193,7 @@ impl RequestLog {
     }
 
     /// Notes a test that nobody asked for; false where the last one was a moment ago.
-    pub(super) fn note_automatic(&mut self, id: &str, owner: Owner, tested: Tested) -> bool {
+    fn note_automatic(&mut self, id: &str, owner: Owner, tested: Tested) -> bool {
         // What is known is of another endpoint, or by deadlines of before: it waits no half minute.
         let is_outdated = self
             .tested
@@ -195,6 +209,16 @@ impl RequestLog {
             asked.automatic = Some(tested);
         }
         is_noted
+    }
+
+    /// Of those whose endpoints could be tested the ones whose turn it is, noted. Whoever has waited longest comes first and so
+    /// many come at each look, once a second, that everybody's turn comes in half a minute: nobody is left out, however many there
+    /// are.
+    pub(super) fn note_automatic_of(&mut self, mut could: Vec<Automatic>) -> Vec<Automatic> {
+        could.sort_by_key(|(_, owner, _)| self.newest.get(&(*owner, Kind::AutomaticProbe)).copied());
+        let at_once = AUTOMATIC_AT_ONCE.max(could.len().div_ceil(AUTOMATIC_LOOKS));
+        let due = could.into_iter().filter(|(id, owner, tested)| self.note_automatic(id, *owner, tested.clone()));
+        due.take(at_once).collect()
     }
 
     /// The next automatic tests may be made at once.
@@ -272,6 +296,25 @@ mod tests {
         log.hurry();
         assert!(log.note_automatic("c", ALICE, tested(UtcUs(31 * SECOND))));
         assert_eq!(log.note("d", ALICE, Kind::Probe, UtcUs(31 * SECOND)), Ok(()), "nor does ours for her");
+    }
+
+    #[test]
+    fn of_seven_hundred_teams_each_is_looked_at_in_half_a_minute_and_again() {
+        let mut log = RequestLog::default();
+        let mut last = HashMap::new();
+        for second in 0..95 {
+            let at = UtcUs(second * SECOND);
+            let tested = || Tested { at, endpoint: "a".to_owned(), deadlines: Deadlines::default(), answer: None };
+            let could = (0..700).map(|team| (format!("{team}/{second}"), Some(UserId(team)), tested())).collect();
+            let asked = log.note_automatic_of(could);
+            assert!(asked.len() <= 24, "{} at second {second}", asked.len());
+            for (_, owner, _) in asked {
+                let before = last.insert(owner, second);
+                assert!(before.is_none_or(|before| second - before <= 31), "{owner:?}: {before:?}, {second}");
+            }
+        }
+        assert_eq!(last.len(), 700, "nobody is left out");
+        assert!(last.values().all(|second| *second > 60));
     }
 
     #[test]

@@ -17,14 +17,12 @@ use flowtest_scoreboard::practice::{Asked, PracticeReport, PracticeRequest, Prac
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest};
 use log::{HOUSE_EVERY_US, Kind, RequestLog};
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// After an organiser looked at Control, servers are looked at for so long, in microseconds.
 const WATCHED_US: u64 = 5 * 60 * 1_000_000;
-/// Automatic tests that are put in one look, once a second.
-const AUTOMATIC_AT_ONCE: usize = 20;
-
 /// What somebody practises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Practice {
@@ -133,7 +131,7 @@ impl Requests {
         self.log().hurry();
     }
 
-    /// Tests the endpoints of those who could play, each once in half a minute, while a round is prepared and an organiser looks.
+    /// Tests the endpoints of those who could play, each once in half a minute, until a round starts and while an organiser looks.
     pub(super) async fn probe_contestants(&self, now: UtcUs) -> Result<(), ChangeError> {
         let is_watched = now.saturating_since(UtcUs(self.watched_at.load(Ordering::Relaxed))) < WATCHED_US;
         if !is_watched || !self.document.is_ahead() {
@@ -143,18 +141,21 @@ impl Requests {
         let users = self.accounts.users().await?;
         let plays = |user: &&User| user.role == Role::Staff && !user.disabled && user.disqualified.is_none();
         let deadlines = self.document.deadlines(now);
-        let mut asked = Vec::new();
+        let endpoints: HashMap<UserId, String> = endpoints.into_iter().map(|set| (set.user, set.endpoint)).collect();
+        let (mut names, mut could) = (HashMap::new(), Vec::new());
         for user in users.iter().filter(plays) {
-            let Some(set) = endpoints.iter().find(|endpoint| endpoint.user == user.id) else { continue };
-            let (id, endpoint) = (draw_id()?, set.endpoint.clone());
-            let tested = Tested { at: now, endpoint: endpoint.clone(), deadlines, answer: None };
-            if self.log().note_automatic(&id, Some(user.id), tested) {
-                asked.push(ProbeRequest { id, at: now, contestant: user.name.clone(), endpoint, automatic: true });
-            }
-            if asked.len() == AUTOMATIC_AT_ONCE {
-                break;
-            }
+            let Some(endpoint) = endpoints.get(&user.id).cloned() else { continue };
+            could.push((draw_id()?, Some(user.id), Tested { at: now, endpoint, deadlines, answer: None }));
+            names.insert(Some(user.id), user.name.clone());
         }
+        let asked = self.log().note_automatic_of(could);
+        let asked: Vec<ProbeRequest> = asked
+            .into_iter()
+            .map(|(id, owner, tested)| {
+                let contestant = names.remove(&owner).unwrap_or_default();
+                ProbeRequest { id, at: now, contestant, endpoint: tested.endpoint, automatic: true }
+            })
+            .collect();
         let ids: Vec<String> = asked.iter().map(|request| request.id.clone()).collect();
         let put = self.put_probes(asked).await;
         if put.is_err() {

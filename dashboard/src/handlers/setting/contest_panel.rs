@@ -25,6 +25,7 @@ pub(super) fn contest_form(
         title: field("title", form.title),
         version_deadline: field("version_deadline", form.version_deadline),
         from_deadline: field("from_deadline", form.from_deadline),
+        zone: form.zone,
         timeout: field("timeout", form.timeout),
         grace: field("grace", form.grace),
         token: field("token", form.token),

@@ -1,7 +1,7 @@
 //! What is done to one contestant.
 
 use super::page::{self, Typed};
-use super::{PATH, as_sentence, told_at};
+use super::{as_sentence, told_at};
 use crate::app::App;
 use crate::control::ChangeError;
 use crate::error::RequestError;
@@ -140,5 +140,5 @@ pub async fn withdraw_adjustment(req: &mut Request, depot: &mut Depot, res: &mut
     let id = AdjustmentId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     let line = app.accounts.withdraw_adjustment(id, &actor, app.now()).await?;
     app.people_changed();
-    frame::done(depot, res, PATH, format!("The adjustment by {:+} points is withdrawn.", line.points))
+    frame::done(depot, res, &team_path(line.user), format!("The adjustment by {:+} points is withdrawn.", line.points))
 }

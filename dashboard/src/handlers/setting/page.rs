@@ -20,7 +20,7 @@ use crate::views::Field;
 use crate::views::layout::{Level, Page};
 use crate::views::screen::ScreenMade;
 use crate::views::setting::{
-    AnnounceForm, GuideStep, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm, TeamsPanel,
+    AnnounceForm, Doubt, GuideStep, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm, TeamsPanel,
 };
 use crate::views::tokens::InvitationForm;
 use flowtest_accounts::{InviteStatus, User, UserId};
@@ -33,7 +33,7 @@ pub(super) struct Typed {
     /// Start, whether it is scored, which generators.
     pub(super) arm: Option<(Field, bool, Vec<String>)>,
     /// Why arming is asked for once more.
-    pub(super) doubts: Vec<String>,
+    pub(super) doubts: Vec<Doubt>,
     pub(super) deadline: Option<Field>,
     pub(super) freeze: Option<Field>,
     pub(super) reveal: Option<Field>,
@@ -71,8 +71,9 @@ pub async fn show_live(req: &mut Request, depot: &mut Depot, res: &mut Response)
     let situation = app.controller.situation(now).await?;
     let Levers { revision, guide, readiness, round, teams } =
         levers(&app, &situation, &users, None, team_asked(req), now).await?;
-    let csrf = frame::layout(depot, Page::Setting, "Control").csrf;
-    send(res, SettingLive { csrf, revision, guide, readiness, round, teams })
+    let layout = frame::layout(depot, Page::Setting, "Control");
+    let (csrf, notices) = (layout.csrf, layout.notices);
+    send(res, SettingLive { csrf, revision, guide, readiness, round, notices, teams })
 }
 
 /// One team alone, for the script that opens it in its place.

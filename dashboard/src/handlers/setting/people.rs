@@ -18,8 +18,9 @@ pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Respons
     let viewer = Viewer::of(depot)?.clone();
     let id = UserId(req.param::<i64>("id").ok_or(RequestError::NotFound)?);
     let action = req.param::<String>("action").ok_or(RequestError::NotFound)?;
+    let back = people_path(&field(req, "who").await);
     if id == viewer.user.id && action != "end-sessions" {
-        return frame::refused(depot, res, PATH, "Nobody takes their own account away: ask another admin.");
+        return frame::refused(depot, res, &back, "Nobody takes their own account away: ask another admin.");
     }
     let (by, now) = (&viewer.actor, utc_us());
     let changed = match action.as_str() {
@@ -51,11 +52,20 @@ pub async fn change_user(req: &mut Request, depot: &mut Depot, res: &mut Respons
         Ok(done) => {
             app.close_sessions_of(id, Some(viewer.session).filter(|_| id == viewer.user.id));
             app.people_changed();
-            frame::done(depot, res, PATH, done)
+            frame::done(depot, res, &back, done)
         }
-        Err(error @ Error::LastAdmin) => frame::refused(depot, res, PATH, error.to_string()),
+        Err(error @ Error::LastAdmin) => frame::refused(depot, res, &back, error.to_string()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// People as whoever acts on one of them has found them.
+fn people_path(who: &str) -> String {
+    if who.is_empty() {
+        return format!("{PATH}#people");
+    }
+    let who: String = url::form_urlencoded::byte_serialize(who.as_bytes()).collect();
+    format!("{PATH}?who={who}#people")
 }
 
 #[handler]

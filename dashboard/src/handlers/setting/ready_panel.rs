@@ -80,7 +80,13 @@ pub(super) fn attention(readiness: &Readiness, state: State, teams: &[TeamLine])
     }
     let late = readiness.generators.iter().filter(|one| one.light != Light::Good);
     told.extend(late.map(|one| format!("Generator {}: {}", one.id, one.message)));
-    told.extend(told_of(teams, |team| team.light == Light::Bad, ["is failing", "are failing"]));
+    told.extend(told_of(teams, |team| team.state == "failing", ["is failing", "are failing"]));
+    told.extend(told_of(
+        teams,
+        |team| team.state == "was failing",
+        ["was failing until then", "were failing until then"],
+    ));
+    told.extend(told_of(teams, |team| team.state == "not ready", ["is not ready", "are not ready"]));
     // Its own word, so that nobody looks for a dead server.
     let is_wrong = |team: &TeamLine| team.state.starts_with("wrong ");
     told.extend(told_of(teams, is_wrong, ["has missed a deadline", "have missed a deadline"]));

@@ -9,6 +9,7 @@ use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::{FromMemory, Viewer};
+use crate::views::setting::Doubt;
 use crate::views::{ErrorPage, Field, Page};
 use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
@@ -26,8 +27,13 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
         Ok(start_at) => start_at,
         Err(message) => return again(depot, res, typed, scored, generators, message).await,
     };
-    let doubts = if is_ticked(req, "confirm").await { Vec::new() } else { doubts(&app, now).await? };
-    if !doubts.is_empty() {
+    let doubts = doubts(&app, now).await?;
+    let is_sure = is_ticked(req, "confirm").await && {
+        // A program that says yes beforehand names none, and means all.
+        let read = list(req, "doubt").await;
+        read.is_empty() || doubts.iter().all(|doubt| read.contains(&doubt.key))
+    };
+    if !doubts.is_empty() && !is_sure {
         let arm = Some((Field::new(typed), scored, generators));
         return show_again(res, page::page(depot, Typed { arm, doubts, ..Typed::default() }).await?);
     }
@@ -41,9 +47,18 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
 }
 
 /// What says NO-GO.
-async fn doubts(app: &App, now: UtcUs) -> Result<Vec<String>, RequestError> {
+async fn doubts(app: &App, now: UtcUs) -> Result<Vec<Doubt>, RequestError> {
     let checks = app.controller.readiness(now).await?.into_iter().filter(|check| check.mark == Mark::No);
-    Ok(checks.map(|check| format!("{}: {}", check.what, check.message)).collect())
+    Ok(checks.map(|check| Doubt::of(&check.what, &check.message)).collect())
+}
+
+impl Doubt {
+    /// How many and how long ago changes by itself, and is the same reason.
+    fn of(what: &str, message: &str) -> Doubt {
+        let text = format!("{what}: {message}");
+        let words = text.split_whitespace().filter(|word| !word.starts_with(|first: char| first.is_ascii_digit()));
+        Doubt { key: words.collect::<Vec<_>>().join(" "), text }
+    }
 }
 
 /// Every contestant's server is looked at, at once.
@@ -54,7 +69,13 @@ pub async fn test_all(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     frame::done(depot, res, PATH, "All endpoints are tested now: the results come in within seconds.")
 }
 
-/// Tells those who are not ready, by name: the others see why they wait.
+/// How a reminder begins.
+const REMINDER: &str = "Not ready yet: ";
+/// How long one is shown: whoever is ready by then is named no longer.
+const REMINDER_SHOWN_US: u64 = 5 * 60 * 1_000_000;
+
+/// Tells those who are not ready, by name: the others see why they wait. What each of them lacks stands on its own page. A new
+/// reminder takes the place of the last one, and none outlasts the start.
 #[handler]
 pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
@@ -70,6 +91,12 @@ pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), Request
         user.map_or_else(|| contestant.name.clone(), |user| user.display_name.clone())
     };
     let names: Vec<String> = situation.contestants.iter().filter(lacks).map(name).collect();
+    for last in app.accounts.active_announcements(app.now()).await? {
+        if last.text.starts_with(REMINDER) {
+            app.accounts.end_announcement(last.id, &actor, app.now()).await?;
+        }
+    }
+    app.people_changed();
     if names.is_empty() {
         return frame::done(depot, res, PATH, "Everybody is ready: nobody is reminded.");
     }
@@ -77,8 +104,11 @@ pub async fn remind(depot: &mut Depot, res: &mut Response) -> Result<(), Request
         len @ 11.. => format!("{} and {} more", names[..10].join(", "), len - 10),
         _ => names.join(", "),
     };
-    let text = format!("Not ready yet: {all}. Test your endpoint on My team; it says what is missing.");
-    app.accounts.announce(flowtest_accounts::Level::Warn, &text, &actor, app.now()).await?;
+    let text = format!("{REMINDER}{all}. Test your endpoint on My team; it says what is missing.");
+    let later = app.now().saturating_add(REMINDER_SHOWN_US);
+    let start = app.controller.control().and_then(|control| control.timeline.start_at).filter(|at| *at > app.now());
+    let until = Some(start.map_or(later, |start| start.min(later)));
+    app.accounts.announce_until(flowtest_accounts::Level::Warn, &text, until, &actor, app.now()).await?;
     app.people_changed();
     frame::done(depot, res, PATH, "Those who are not ready are reminded, by an announcement.")
 }

@@ -7,7 +7,7 @@ use crate::clock::utc_ms;
 use crate::control::readiness::{self, Contestant, Mark, Situation};
 use crate::error::RequestError;
 use crate::handlers::{audit, past, report};
-use crate::live::{Audience, Standing, TeamState, UserKey};
+use crate::live::{Audience, Standing, StateSince, TeamState, UserKey};
 use crate::views::setting::{Light, Parked, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
 use crate::views::strip::Strip;
 use crate::views::{Field, Role};
@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// Between rounds and in one.
 const PARKED: &str = "parked";
+/// Before the word of a moment that is over.
+const WAS: &str = "was ";
 /// A team of whose answers fewer than so many in a thousand are right is in trouble.
 const RIGHT_PERMILLE: u16 = 990;
 /// Lines of failures and of history of an open team.
@@ -34,13 +36,14 @@ async fn lines(app: &App, users: &[User], situation: &Situation) -> Result<Vec<T
             parked.insert(user.id.0, parked_by(app, users, user.id).await?);
         }
     }
-    let standings = app.feed.standings(&Audience::Admin);
+    let (standings, fared) = (app.feed.standings(&Audience::Admin), app.feed.fared());
     let staff = users.iter().filter(|user| user.role == Role::Staff);
     let mut lines: Vec<(u8, u16, TeamLine)> = staff
         .map(|user| {
             let contestant = situation.contestants.iter().find(|contestant| contestant.name == user.name);
-            let standing = standings.of(&UserKey::of_user(user.id.0));
-            line(app, user, contestant, standing, situation, parked.get(&user.id.0))
+            let id = UserKey::of_user(user.id.0);
+            let (standing, fared) = (standings.of(&id), fared.get(&id).copied());
+            line(app, user, contestant, (standing, fared), situation, parked.get(&user.id.0))
         })
         .collect();
     lines.sort_by(|(a, some, one), (b, more, other)| {
@@ -67,16 +70,20 @@ fn line(
     app: &App,
     user: &User,
     contestant: Option<&Contestant>,
-    standing: Option<&Standing>,
+    (standing, fared): (Option<&Standing>, Option<StateSince>),
     situation: &Situation,
     parked: Option<&Parked>,
 ) -> (u8, u16, TeamLine) {
     let figures = standing.map(|standing| standing.figures).unwrap_or_default();
     let right = figures.verified_permille;
-    let (trouble, light, state, note) = match standing.and_then(|standing| standing.state) {
-        Some(state) => in_round(state, right),
-        None => between(contestant, situation),
+    let now = standing.and_then(|standing| standing.state);
+    // All that the red switch says of a team is that nobody gets any traffic.
+    let is_cut_short = situation.halted && now == Some(TeamState::Parked);
+    let ((trouble, light, state, note), since_ms) = match now.filter(|_| !is_cut_short) {
+        Some(state) => (in_round(state, right), standing.and_then(|standing| standing.state_since)),
+        None => (apart(contestant, situation, fared), fared.map(|fared| utc_ms(fared.since))),
     };
+    let since_ms = since_ms.filter(|_| now.is_some() || state.starts_with(WAS));
     let note = parked.filter(|_| state == PARKED).map_or(note, |parked| format!("no traffic, by {}", parked.who));
     let line = TeamLine {
         id: user.id.0,
@@ -85,7 +92,7 @@ fn line(
         category: user.category.clone(),
         light,
         state,
-        since_ms: standing.and_then(|standing| standing.state_since),
+        since_ms,
         note,
         rate: figures.rate,
         verified_permille: right,
@@ -115,23 +122,43 @@ fn in_round(state: TeamState, right: Option<u16>) -> (u8, Light, String, String)
     (trouble, light, state.words().to_owned(), note.to_owned())
 }
 
-/// The same while no round runs: whether it could play.
-fn between(contestant: Option<&Contestant>, situation: &Situation) -> (u8, Light, String, String) {
+/// The same while nothing is told of this moment: before a round whether it could play, from then on how it fared last.
+fn apart(
+    contestant: Option<&Contestant>,
+    situation: &Situation,
+    fared: Option<StateSince>,
+) -> (u8, Light, String, String) {
     let Some(contestant) = contestant else {
         return (6, Light::Unknown, "unknown".to_owned(), String::new());
     };
     let (mark, reason) = readiness::judge_contestant(contestant, situation);
-    let is_over = matches!(situation.state, State::Sealed | State::Aborted);
+    let is_ahead = matches!(situation.state, State::Draft | State::Armed);
     match contestant {
         Contestant { disqualified: true, .. } => (6, Light::Unknown, "disqualified".to_owned(), String::new()),
         Contestant { disabled: true, .. } => (6, Light::Unknown, "disabled".to_owned(), String::new()),
         Contestant { parked: true, .. } => (2, Light::Warn, PARKED.to_owned(), String::new()),
         Contestant { endpoint: None, .. } => (3, Light::Unknown, "absent".to_owned(), "no endpoint yet".to_owned()),
         // What was tested before the round says nothing of now.
-        _ if is_over => (4, Light::Good, "–".to_owned(), String::new()),
+        _ if !is_ahead => fared.map_or_else(
+            || (4, Light::Unknown, "–".to_owned(), String::new()),
+            |StateSince { state, .. }| was(state, situation),
+        ),
         _ if mark == Mark::Go => (4, Light::Good, "ready".to_owned(), reason),
         _ => (1, light(mark), "not ready".to_owned(), reason),
     }
+}
+
+/// How it fared when the round was cut short or ended. That it played says nothing of now.
+fn was(state: TeamState, situation: &Situation) -> (u8, Light, String, String) {
+    let (trouble, light, word, _) = in_round(state, None);
+    let when = match situation.state {
+        State::Paused => "when the round was paused",
+        State::Running if situation.halted => "when all traffic was stopped",
+        State::Running => "when it was last looked at",
+        _ => "when the round ended",
+    };
+    let light = if light == Light::Good { Light::Unknown } else { light };
+    (trouble, light, format!("{WAS}{word}"), when.to_owned())
 }
 
 /// The teams, and of one of them all that is known.
@@ -211,7 +238,7 @@ fn for_organisers(message: &str) -> String {
 async fn history(app: &App, users: &[User], id: UserId) -> Result<Vec<TeamHistory>, RequestError> {
     let filter = AuditFilter { subject: Some(format!("user:{id}")), ..AuditFilter::default() };
     let lines = app.accounts.audit_page(None, HISTORY_LOOKED_AT, filter).await?;
-    let names = audit::names(app, users.to_vec()).await?;
+    let names = audit::names(app, users).await?;
     let is_told = |action: &str| !action.starts_with("login.") && !action.starts_with("session.");
     let lines = lines.into_iter().filter(|line| is_told(&line.action)).take(HISTORY);
     let told =
@@ -263,7 +290,7 @@ mod tests {
         let untested = Contestant { endpoint: Some("http://a.example/".into()), ..nobody.clone() };
         let disqualified = Contestant { disqualified: true, ..untested.clone() };
         let word = |contestant: &Contestant| {
-            let (trouble, _, word, _) = between(Some(contestant), &situation);
+            let (trouble, _, word, _) = apart(Some(contestant), &situation, None);
             (trouble, word)
         };
         let of = |trouble, word: &str| (trouble, word.to_owned());
@@ -271,6 +298,39 @@ mod tests {
         assert_eq!(word(&Contestant { parked: true, ..untested }), of(2, "parked"));
         assert_eq!(word(&nobody), of(3, "absent"));
         assert_eq!(word(&disqualified), of(6, "disqualified"));
-        assert_eq!(between(None, &situation).0, 6);
+        assert_eq!(apart(None, &situation, None).0, 6);
+    }
+
+    #[test]
+    fn in_each_state_of_a_round_a_line_says_what_is_known_and_gives_no_tick_for_what_is_over() {
+        use State::{Aborted, Armed, Draft, Draining, Paused, Running, Sealed};
+        let untested = Contestant { name: "a".into(), endpoint: Some("a.example".into()), ..Contestant::default() };
+        let fared = |state| Some(StateSince { state, since: flowtest_contract::rules::UtcUs(5) });
+        let (playing, failing) = (fared(TeamState::Playing), fared(TeamState::Failing));
+        // (state of the round, all traffic stopped, how it fared, trouble, light, word, when)
+        let cases = [
+            (Draft, false, failing, 1, Light::Warn, "not ready", "tested yet"),
+            (Armed, false, None, 1, Light::Warn, "not ready", "tested yet"),
+            (Paused, false, failing, 0, Light::Bad, "was failing", "paused"),
+            (Paused, false, playing, 5, Light::Unknown, "was playing", "paused"),
+            (Running, true, failing, 0, Light::Bad, "was failing", "all traffic was stopped"),
+            (Draining, false, failing, 0, Light::Bad, "was failing", "ended"),
+            (Sealed, false, failing, 0, Light::Bad, "was failing", "ended"),
+            (Sealed, false, playing, 5, Light::Unknown, "was playing", "ended"),
+            (Aborted, false, playing, 5, Light::Unknown, "was playing", "ended"),
+            // The dashboard was started again since, or it is too early to say.
+            (Paused, false, None, 4, Light::Unknown, "–", ""),
+            (Running, false, None, 4, Light::Unknown, "–", ""),
+            (Sealed, false, None, 4, Light::Unknown, "–", ""),
+        ];
+        for (state, halted, fared, trouble, light, word, when) in cases {
+            let situation = Situation { state, halted, ..Situation::default() };
+            let (told_trouble, told_light, told_word, note) = apart(Some(&untested), &situation, fared);
+            assert_eq!((told_trouble, told_light, told_word.as_str()), (trouble, light, word), "{state} {fared:?}");
+            assert!(note.contains(when), "{state}: {note}");
+        }
+        let out = Contestant { disqualified: true, ..untested };
+        let situation = Situation { state: Paused, ..Situation::default() };
+        assert_eq!(apart(Some(&out), &situation, failing).2, "disqualified");
     }
 }

@@ -10,6 +10,8 @@ use crate::store::columns::{Utc, stored};
 use crate::store::ids::UserId;
 use crate::store::schema::audit;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Nullable};
+use diesel::sqlite::Sqlite;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
 use serde_json::Value;
@@ -42,9 +44,18 @@ pub struct AuditFilter {
     /// The whole action, or a noun: `user` finds `user.disable` and its like.
     pub action: Option<String>,
     pub subject: Option<String>,
-    /// Words that stand somewhere in the line, in any case of A to Z.
-    pub text: Option<String>,
-    /// With `text`: lines about these are found as well, whatever they say.
+    /// A line has each of them.
+    pub words: Vec<AuditWord>,
+}
+
+/// A word that is searched for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditWord {
+    /// It stands somewhere in the line, in small letters, in capitals or as it is here.
+    pub text: String,
+    /// Or the line says that this was done, whatever it is called there.
+    pub or_actions: Vec<String>,
+    /// Or it is about one of these.
     pub or_subjects: Vec<String>,
 }
 
@@ -75,19 +86,8 @@ impl Accounts {
                 if let Some(subject) = filter.subject {
                     query = query.filter(audit::subject.eq(subject));
                 }
-                if let Some(text) = filter.text {
-                    let like = || pattern(&text);
-                    query = query.filter(
-                        audit::actor_name
-                            .like(like())
-                            .escape('\\')
-                            .or(audit::address.like(like()).escape('\\'))
-                            .or(audit::action.like(like()).escape('\\'))
-                            .or(audit::subject.like(like()).escape('\\'))
-                            .or(audit::before.like(like()).escape('\\'))
-                            .or(audit::after.like(like()).escape('\\'))
-                            .or(audit::subject.eq_any(filter.or_subjects)),
-                    );
+                for word in filter.words {
+                    query = query.filter(has(word));
                 }
                 let rows: Vec<StoredLine> = query
                     .order(audit::id.desc())
@@ -157,6 +157,27 @@ impl Change {
             .execute(conn)?;
         Ok(())
     }
+}
+
+/// SQLite compares A to Z in any case, and all other letters as they are.
+fn has(word: AuditWord) -> Box<dyn BoxableExpression<audit::table, Sqlite, SqlType = Nullable<Bool>>> {
+    let AuditWord { text, or_actions, or_subjects } = word;
+    let mut found: Box<dyn BoxableExpression<audit::table, Sqlite, SqlType = Nullable<Bool>>> =
+        Box::new(audit::action.eq_any(or_actions).or(audit::subject.eq_any(or_subjects)).nullable());
+    let spellings = if text.is_ascii() { vec![text] } else { vec![text.to_lowercase(), text.to_uppercase(), text] };
+    for spelling in spellings {
+        let like = || pattern(&spelling);
+        found = Box::new(
+            found
+                .or(audit::actor_name.like(like()).escape('\\'))
+                .or(audit::address.like(like()).escape('\\'))
+                .or(audit::action.like(like()).escape('\\'))
+                .or(audit::subject.like(like()).escape('\\'))
+                .or(audit::before.like(like()).escape('\\'))
+                .or(audit::after.like(like()).escape('\\')),
+        );
+    }
+    found
 }
 
 /// What finds a text anywhere. What means something to LIKE is meant as it stands.

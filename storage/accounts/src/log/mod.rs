@@ -4,5 +4,5 @@ mod actor;
 mod audit;
 
 pub use actor::Actor;
-pub use audit::{AuditFilter, AuditLine};
+pub use audit::{AuditFilter, AuditLine, AuditWord};
 pub(crate) use audit::{Change, shortened};

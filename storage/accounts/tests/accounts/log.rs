@@ -179,7 +179,8 @@ async fn pages_go_back_in_time_and_are_filtered() {
     let of_round = of(AuditFilter { subject: Some(format!("round:{:032x}", 1)), ..AuditFilter::default() }).await;
     assert_eq!(of_round.len(), 3);
     // Words are found wherever they stand; what means something to the database is only text.
-    let text = |text: &str| of(AuditFilter { text: Some(text.into()), ..AuditFilter::default() });
+    let word = |text: &str| AuditWord { text: text.into(), ..AuditWord::default() };
+    let text = |text: &str| of(AuditFilter { words: vec![word(text)], ..AuditFilter::default() });
     let (relayed, lunch) = (text("RELAYED").await, text("lunch").await);
     assert!(relayed.iter().all(|line| line.action.contains("qualify")) && relayed.len() == 2, "{relayed:?}");
     assert!(lunch.iter().all(|line| line.action.starts_with("announcement.")) && lunch.len() == 2, "{lunch:?}");
@@ -187,8 +188,16 @@ async fn pages_go_back_in_time_and_are_filtered() {
         assert_eq!(text(wild).await, [], "{wild}");
     }
     let subject = format!("user:{}", harness.boss.id);
-    let also = AuditFilter { text: Some("lunch".into()), or_subjects: vec![subject.clone()], ..AuditFilter::default() };
+    let also = AuditWord { or_subjects: vec![subject.clone()], ..word("lunch") };
+    let also = AuditFilter { words: vec![also], ..AuditFilter::default() };
     assert!(of(also).await.iter().any(|line| line.subject == subject));
+    let done = AuditWord { or_actions: vec!["user.shown".into()], ..word("no such word") };
+    let renamed = of(AuditFilter { words: vec![done.clone()], ..AuditFilter::default() }).await;
+    assert!(renamed.len() == 1 && renamed[0].action == "user.shown", "{renamed:?}");
+    // All words, each wherever it is.
+    assert_eq!(of(AuditFilter { words: vec![done, word("lunch")], ..AuditFilter::default() }).await, []);
+    harness.accounts.note("export.csv", "ÄRGER", None, &Actor::program(), NOON).await.expect("noted");
+    assert_eq!(text("ärger").await.len(), 1, "in any case of other letters too");
 }
 
 #[tokio::test]
