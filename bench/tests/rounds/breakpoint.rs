@@ -32,6 +32,7 @@ const TERMS: Breakpoint = Breakpoint {
         pass: Pass { right: 0.995, p99_us: 60_000 },
     },
     hold_us: 3 * SECOND,
+    fleet_max: None,
 };
 
 /// Who plays: a name, and the flags of its server.

@@ -243,7 +243,7 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
         max: 9_000,
         pass: Pass { right: 0.99, p99_us: 250_000 },
     };
-    let mut climbs = Climbs::new(Breakpoint { ladder, hold_us: 3_000_000 }, 0);
+    let mut climbs = Climbs::new(Breakpoint { ladder, hold_us: 3_000_000, fleet_max: None }, 0);
     for (step, broken) in [(1, false), (2, true)] {
         let measured = |index: usize, broken: bool| {
             let due = climbs.expected(index);

@@ -427,7 +427,7 @@ mod tests {
             max: 10_000,
             pass: Pass { right: 0.995, p99_us: 50_000 },
         };
-        let contest = || Climbs::new(Breakpoint { ladder, hold_us: 3_000_000 }, 0);
+        let contest = || Climbs::new(Breakpoint { ladder, hold_us: 3_000_000, fleet_max: None }, 0);
         let mut traced = HoldCounts { due: 562, right: 562, ..HoldCounts::default() };
         (0..562).for_each(|_| traced.latency.record(1_000));
         let p99_us = traced.sums().p99_us.expect("answered");
