@@ -60,11 +60,11 @@ export class Climb {
     // Of an instant that is over nothing is news, nor what came while it was looked at.
     const isNews = !this.feed.past && !this.wasPast;
     this.wasPast = this.feed.past;
-    for (const { line, broke } of this.feed.past ? [] : all) {
+    for (const { line, broke, by } of this.feed.past ? [] : all) {
       const before = this.broke.get(line.id);
       this.broke.set(line.id, broke);
       if (before !== null || broke == null || !isNews) continue;
-      this.breaks.unshift({ id: line.id, at, words: `${line.display_name} broke at ${f.count(broke)}/s: ${FAILED[line.breaks_by] ?? "it failed"}` });
+      this.breaks.unshift({ id: line.id, at, words: `${line.display_name} broke at ${f.count(broke)}/s: ${FAILED[by] ?? "it failed"}` });
     }
     this.breaks = this.breaks.filter((one) => at - one.at < 2 * BREAK_MS).slice(0, BREAKS_SAID);
   }
@@ -147,15 +147,21 @@ export class Climb {
 
 const put = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
 
-// What is drawn of a line. Before the first step of a phase is judged, what was held in an earlier round is not it.
+// What is drawn of a line. Before the first step of a phase is judged, what was held in an earlier round is not it. While one is
+// played that does not count, it is the one to be seen.
 function barOf(line, climb) {
   const isFirst = climb && line.tried == null;
+  const isOther = climb && line.climb_holds != null;
+  const [holds, broke, by, unbroken] = isOther
+    ? [line.climb_holds, line.climb_breaks_at, line.climb_breaks_by, line.climb_unbroken_by]
+    : [line.holds, line.breaks_at, line.breaks_by, line.unbroken_by ?? (line.unbroken ? "max" : null)];
   return {
     line,
-    held: isFirst ? 0 : line.holds ?? 0,
+    held: isFirst ? 0 : holds ?? 0,
     tries: isFirst ? climb.start : line.tries ?? null,
-    broke: isFirst ? null : line.breaks_at ?? null,
-    unbroken: isFirst ? null : line.unbroken_by ?? (line.unbroken ? "max" : null),
+    broke: isFirst ? null : broke ?? null,
+    by,
+    unbroken: isFirst ? null : unbroken ?? null,
     failed: isFirst ? null : FAILED[line.step_verdict] ?? null,
   };
 }

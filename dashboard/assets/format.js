@@ -51,6 +51,8 @@ export const unbrokenMark = (reason) => ({ generator: "fleet limit", connections
 // What somebody holds in a breakpoint phase; what it is asked for now, or why its limit is not known.
 export const holds = (rate) => (rate == null ? NOTHING : `${count(rate)}/s`);
 export const climbing = (line) => {
+  // A climb that does not count is told of while it goes on.
+  if (line.climb_holds != null && line.tries != null) return line.tries < line.climb_holds ? "rests" : `tries ${count(line.tries)}`;
   if (line.holds == null) return "";
   if (line.unbroken) return unbrokenMark(line.unbroken_by);
   if (line.tries != null) return line.tries < line.holds ? "rests" : `tries ${count(line.tries)}`;

@@ -4,13 +4,18 @@
 
 use crate::arena::{Arena, SECOND, wait_until};
 use crate::stage::Stage;
+use flowtest_bench::child::Child;
 use flowtest_bench::contest_box::ContestFile;
 use flowtest_bench::contest_box::contest::Phase;
-use flowtest_contest::breakpoint::{Breakpoint, Climber, DECIDE_US};
+use flowtest_contest::breakpoint::{Breakpoint, Climber, DECIDE_US, Decision};
 use flowtest_contest::contest::{self, Contest, Load};
 use flowtest_contest::ladder::{LadderTerms, Pass, Step, Unbroken};
 use flowtest_contest::lifecycle::Change;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const GENERATORS: [&str; 2] = ["g1", "g2"];
@@ -32,6 +37,7 @@ const TERMS: Breakpoint = Breakpoint {
         pass: Pass { right: 0.995, p99_us: 60_000 },
     },
     hold_us: 3 * SECOND,
+    fleet_max: None,
 };
 
 /// Who plays: a name, and the flags of its server.
@@ -39,6 +45,13 @@ type Cast<'a> = &'a [(&'a str, &'a [&'a str])];
 
 /// An arena in which everybody climbs by these terms, in so many steps.
 fn arena(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
+    let mut arena = empty(cast, terms, steps);
+    GENERATORS.iter().for_each(|generator| arena.serve_with(generator, &["--keep"]));
+    arena
+}
+
+/// The same, which nobody serves yet.
+fn empty(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
     let stage = cast.iter().fold(Stage::new(), |stage, (name, flags)| stage.contestant(name, flags));
     let phase = Phase { length: Duration::from_secs(1), rate: Some(1), connections: 1, pipeline: 1 };
     let mut file = cast
@@ -50,7 +63,6 @@ fn arena(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
         contest::Phase { duration_us: steps * STEP_US, load: Load::Breakpoint(terms), connections: 400, scored: true };
     let contest = Contest { phases: vec![climb], ..arena.organiser.control.contest.clone() };
     arena.make(Change::Edit { contest: Box::new(contest), ids: Default::default(), since: Default::default() });
-    GENERATORS.iter().for_each(|generator| arena.serve_with(generator, &["--keep"]));
     arena
 }
 
@@ -142,11 +154,15 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
         "{}",
         audit.stdout
     );
-    // As it is a week later: the round is sealed, and Redis has forgotten how it came about.
+    // All of them are gone, within a week in which nobody forgets any: that is a difference, until they are put back.
     (0..newest.step).for_each(|step| lose(&format!("step:{step}")));
     lose("newest");
     let audit = arena.journals("audit", &GENERATORS);
-    assert!(audit.status.success() && audit.stdout.contains("Redis has forgotten"), "{}", audit.stdout);
+    assert!(
+        audit.status.code() == Some(4) && audit.stdout.contains("Redis lacks what was decided"),
+        "{}",
+        audit.stdout
+    );
     let rebuild = arena.journals("rebuild", &GENERATORS);
     assert!(
         rebuild.status.success() && rebuild.stdout.contains("was put back"),
@@ -234,5 +250,95 @@ fn nobody_holds_others_down() {
     assert_found(&climbers, &[("b", 260), ("c", 420)], &arena.last_words());
     let wide = climbers.iter().find(|climber| climber.contestant == "wide").expect("it plays");
     assert_eq!((wide.unbroken, wide.holds), (Some(Unbroken::Max), 3_000), "{wide:?}");
+    arena.assert_proved(&GENERATORS);
+}
+
+/// How Redis answers through a [`Proxy`], in ms; this much: it is away.
+const AWAY: u64 = u64::MAX;
+
+/// Stands before a Redis, and makes it slow or takes it away.
+struct Proxy {
+    url: String,
+    takes_ms: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    fn before(redis: &str) -> Proxy {
+        let upstream = redis.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("redis://{}/", listener.local_addr().expect("it listens"));
+        let takes_ms = Arc::new(AtomicU64::new(0));
+        let takes = takes_ms.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if takes.load(Ordering::Relaxed) == AWAY {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(&upstream) else { continue };
+                let both = |stream: &TcpStream| (stream.try_clone().expect("ours"), stream.try_clone().expect("ours"));
+                let ((from_client, to_client), (from_server, to_server)) = (both(&client), both(&server));
+                let (none, takes) = (Arc::new(AtomicU64::new(0)), takes.clone());
+                std::thread::spawn(move || pass_on(from_client, to_server, &none));
+                std::thread::spawn(move || pass_on(from_server, to_client, &takes));
+            }
+        });
+        Proxy { url, takes_ms }
+    }
+
+    fn takes(&self, ms: u64) {
+        self.takes_ms.store(ms, Ordering::Relaxed);
+    }
+}
+
+/// Passes on what comes, each part so much later, until one of both closes or it is away.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, takes_ms: &AtomicU64) {
+    let mut bytes = [0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        let takes = takes_ms.load(Ordering::Relaxed);
+        if takes == AWAY {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(takes));
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    // Whoever reads or writes there hears of it.
+    for stream in [from, to] {
+        _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn nobody_loses_its_climb_while_redis_is_slow_or_away() {
+    if !is_long() {
+        return;
+    }
+    let steps = 24;
+    let mut arena = empty(&[("b", &["--capacity", "260"]), ("wide", &[])], TERMS, steps);
+    let proxy = Proxy::before(&arena.redis.url());
+    for generator in GENERATORS {
+        let command = arena.command(&proxy.url, generator, generator, &["--keep"]);
+        arena.serves(generator, Child::start(generator, &command).unwrap_or_else(|error| panic!("{error}")));
+    }
+    let start = arena.arm(&GENERATORS);
+    // (in which step, for how long, how long an answer takes)
+    for (step, seconds, takes_ms) in [(2, 13, 1_000), (6, 9, AWAY), (10, 7, 300)] {
+        wait_until(start + step * STEP_US + 2 * SECOND);
+        proxy.takes(takes_ms);
+        wait_until(start + step * STEP_US + (2 + seconds) * SECOND);
+        proxy.takes(0);
+    }
+    wait_until(start + steps * STEP_US);
+    arena.sealed();
+    let climbers = found(&mut arena);
+    assert_found(&climbers, &[("b", 260)], &arena.last_words());
+    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
+    let decisions = arena.organiser.scoreboard().read_steps(&contest, &round, 0, steps as u32).expect("Redis is there");
+    let wide = |decision: &Decision| decision.climbers.iter().find(|climber| climber.contestant == "wide").cloned();
+    let held: Vec<u64> = decisions.iter().filter_map(wide).map(|climber| climber.holds).collect();
+    assert!(held.is_sorted() && held.last() > Some(&1_000), "{held:?}");
+    let wide = climbers.iter().find(|climber| climber.contestant == "wide").expect("it plays");
+    assert!(wide.breaks_at.is_none() && wide.unbroken == Some(Unbroken::Time), "{wide:?}");
     arena.assert_proved(&GENERATORS);
 }

@@ -144,11 +144,12 @@ pub fn plan_text(phases: &[Phase]) -> String {
             Load::Open { from, to } if from == to => writeln!(text, "rate = {from}"),
             Load::Open { from, to } => writeln!(text, "rate = \"{from}..{to}\""),
             Load::Closed { pipeline } => writeln!(text, "pipeline = {pipeline}"),
-            Load::Breakpoint(Breakpoint { ladder: LadderTerms { start, step, max, pass }, hold_us }) => {
+            Load::Breakpoint(Breakpoint { ladder: LadderTerms { start, step, max, pass }, hold_us, fleet_max }) => {
+                let fleet = fleet_max.map_or_else(String::new, |most| format!("\nfleet_max = {most}"));
                 let (hold, p99) = (super::instant::duration(hold_us), super::instant::duration(pass.p99_us));
                 writeln!(
                     text,
-                    "start = {start}\nstep = \"{step}\"\nhold = \"{hold}\"\npass = {{ right = {}, p99 = \"{p99}\" }}\nmax = {max}",
+                    "start = {start}\nstep = \"{step}\"\nhold = \"{hold}\"\npass = {{ right = {}, p99 = \"{p99}\" }}\nmax = {max}{fleet}",
                     pass.right
                 )
             }

@@ -192,7 +192,8 @@ mod tests {
             "id": "u3", "points": 7, "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null,
             "p99_us": null, "failures": 0, "void": 0, "holds": null, "holds_p99_us": null, "holds_since": null,
             "tries": null, "unbroken": false, "unbroken_by": null, "breaks_at": null, "breaks_by": null,
-            "tried": null, "step_verdict": null, "reached_at": null, "state": null, "right": 0, "wrong": 0,
+            "tried": null, "step_verdict": null, "climb_holds": null, "climb_breaks_at": null, "climb_breaks_by": null,
+            "climb_unbroken_by": null, "reached_at": null, "state": null, "right": 0, "wrong": 0,
             "failed": 0, "second_p50_us": null, "second_p99_us": null, "part": null,
         });
         assert_eq!(json!(row), expected);

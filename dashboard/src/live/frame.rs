@@ -166,7 +166,7 @@ fn fields(standing: &Standing) -> Fields {
 }
 
 /// What few contests have: a line that is whole and has none of it leaves it out.
-const RARE: [&str; 11] = [
+const RARE: [&str; 15] = [
     "category",
     "holds",
     "holds_p99_us",
@@ -178,6 +178,10 @@ const RARE: [&str; 11] = [
     "breaks_by",
     "tried",
     "step_verdict",
+    "climb_holds",
+    "climb_breaks_at",
+    "climb_breaks_by",
+    "climb_unbroken_by",
 ];
 
 /// All lines, as a snapshot has them.

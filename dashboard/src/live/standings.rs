@@ -61,6 +61,15 @@ pub struct Figures {
     pub tried: Option<u64>,
     #[serde(default)]
     pub step_verdict: Option<HoldVerdict>,
+    /// The same of the climb that was played last, where it is another one than that which counts.
+    #[serde(default)]
+    pub climb_holds: Option<u64>,
+    #[serde(default)]
+    pub climb_breaks_at: Option<u64>,
+    #[serde(default)]
+    pub climb_breaks_by: Option<HoldVerdict>,
+    #[serde(default)]
+    pub climb_unbroken_by: Option<Unbroken>,
 }
 
 impl Figures {
@@ -75,6 +84,11 @@ impl Figures {
         self.unbroken_by = counted.and_then(|counted| counted.unbroken);
         self.unbroken = self.unbroken_by.is_some();
         (self.tried, self.step_verdict) = (Some(climber.tried), climber.verdict);
+        if counted != Some(climber) {
+            self.climb_holds = Some(climber.holds);
+            (self.climb_breaks_at, self.climb_breaks_by) = (climber.breaks_at, climber.breaks_by);
+            self.climb_unbroken_by = climber.unbroken;
+        }
     }
 
     /// What it held in the newest round that is sealed and counts.
@@ -367,7 +381,8 @@ mod tests {
             "points_last_minute": 0, "rate": 0, "verified_permille": null, "p50_us": null, "p99_us": null,
             "failures": 0, "void": 0, "holds": null, "holds_p99_us": null, "holds_since": null, "tries": null,
             "unbroken": false, "unbroken_by": null, "breaks_at": null, "breaks_by": null, "tried": null,
-            "step_verdict": null, "rank_change": 0, "decided": "shared", "state": null, "state_since": null,
+            "step_verdict": null, "climb_holds": null, "climb_breaks_at": null, "climb_breaks_by": null, "climb_unbroken_by": null,
+            "rank_change": 0, "decided": "shared", "state": null, "state_since": null,
         });
         assert_eq!(serde_json::to_value(&standings.lines[1]).expect("JSON"), expected);
     }

@@ -66,6 +66,10 @@ pub fn holds(holds: Option<u64>) -> String {
 
 /// What it is asked for now, or why its limit is not known; nothing where it held no breakpoint phase.
 pub fn climbing(figures: &Figures) -> String {
+    // A climb that does not count is told of while it goes on.
+    if let (Some(holds), Some(tries)) = (figures.climb_holds, figures.tries) {
+        return if tries < holds { "rests".to_owned() } else { format!("tries {}", grouped(tries)) };
+    }
     let Some(holds) = figures.holds else { return String::new() };
     match (figures.unbroken, figures.unbroken_by, figures.tries, figures.breaks_at) {
         (true, unbroken, ..) => unbroken.unwrap_or(Unbroken::Max).mark().to_owned(),

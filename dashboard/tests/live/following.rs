@@ -13,6 +13,7 @@ use flowtest_dashboard::live::frame::{Class, FrameBuilder, Link};
 use flowtest_dashboard::live::history;
 use flowtest_dashboard::live::past::seconds_of;
 use flowtest_dashboard::live::{Audience, Freeze, Notice, PlayedRound, TeamState};
+use flowtest_dashboard::views::format::climbing;
 use flowtest_dashboard::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_scoreboard::SeenGenerator;
 use flowtest_testkit::documents::generator_health;
@@ -268,7 +269,7 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
         max: 9_000,
         pass: Pass { right: 0.99, p99_us: 250_000 },
     };
-    let mut climbs = Climbs::new(Breakpoint { ladder, hold_us: 3_000_000 }, 0);
+    let mut climbs = Climbs::new(Breakpoint { ladder, hold_us: 3_000_000, fleet_max: None }, 0);
     for (step, broken) in [(1, false), (2, true)] {
         let measured = |index: usize, broken: bool| {
             let due = climbs.expected(index);
@@ -327,7 +328,7 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
     (control.contest.breakpoint_points, control.contest.phases) = (3, contest.phases.clone());
     control.contest.rules.timeout_us = contest.rules.timeout_us;
     world.control = Arc::new(control);
-    let mut shown = Vec::new();
+    let (mut shown, mut running) = (Vec::new(), Vec::new());
     for (first, breakpoint) in contest.breakpoints() {
         let mut climbs = Climbs::new(breakpoint, first);
         for step in 1..=(if first == 0 { 2 } else { 1 }) {
@@ -339,6 +340,7 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
         world.second(&[DID]);
         let figures = world.board.standings(&Audience::Public, world.now).of(&key(0)).expect("a line").figures;
         shown.push((figures.holds, figures.tries, figures.points));
+        running.push((figures.climb_holds, climbing(&figures)));
     }
     let points = shown[0].2;
     assert_eq!(shown[0], (Some(200), Some(400), points));
@@ -348,6 +350,8 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
         "the climb that runs is shown, and what counts stands"
     );
     assert!(points >= 600 && shown[1].2 >= points, "{shown:?}");
+    // Who holds more in what counts does not rest in what runs.
+    assert_eq!(running, [(None, "tries 400".to_owned()), (Some(100), "tries 200".to_owned())]);
 }
 
 #[test]

@@ -45,6 +45,16 @@ struct Script {
     dies: Option<RunInstant>,
     /// What the first generator counts comes to nobody between these two.
     rows_late: Option<(RunInstant, RunInstant)>,
+    /// From one instant until another each answer of Redis takes so long, in ns. None: it is away.
+    redis: Vec<(RunInstant, RunInstant, Option<u64>)>,
+}
+
+/// The decisions that a Redis holds, and since when.
+#[derive(Debug, Default)]
+struct PretendRedis {
+    put: Vec<(RunInstant, Decision)>,
+    /// On its way: when it comes there, and the latest that is taken.
+    coming: Option<(RunInstant, UtcUs, Decision)>,
 }
 
 struct Generator {
@@ -68,6 +78,21 @@ impl Generator {
         }
         let counts = self.sums.hold.counts().iter().map(|counts| counts.due);
         self.counted.insert(self.sums.hold.step, counts.collect());
+    }
+
+    /// As a runner of rounds does, of decisions that stand in Redis by now.
+    fn hear_all(&mut self, put: &[&Decision], now: RunInstant) {
+        let plan = self.plan.clone();
+        for step in self.steps.to_hear(&plan, now) {
+            let Some(at) = put.iter().position(|decision| decision.step == step) else {
+                self.steps.skip(&plan, now, step);
+                continue;
+            };
+            // What it goes on from, and was looked for too early.
+            for decision in &put[..=at] {
+                self.hear(decision, now);
+            }
+        }
     }
 
     /// As the driver does.
@@ -97,6 +122,7 @@ impl Script {
             costs: (0, 0),
             dies: None,
             rows_late: None,
+            redis: Vec::new(),
         }
     }
 
@@ -173,7 +199,7 @@ impl Script {
     fn play(&self) -> Vec<Decision> {
         let queues = Queues::default();
         let mut generators: Vec<Generator> = (0..self.generators).map(|index| self.generator(index, &queues)).collect();
-        let (mut decisions, mut look_at) = (Vec::new(), RunInstant::START + LOOK);
+        let (mut redis, mut look_at) = (PretendRedis::default(), RunInstant::START + LOOK);
         loop {
             // The worker whose clock is behind goes on, so that all stand within a turn of each other.
             let behind = generators.iter().enumerate().filter(|(_, generator)| generator.lives);
@@ -190,12 +216,37 @@ impl Script {
                 look_at = now + LOOK;
                 self.bury(&mut generators, now);
                 self.collect(&mut generators, now);
-                decisions.extend(decide(&mut generators, now));
+                self.speak(&mut generators, &mut redis, now);
             }
         }
         generators.iter_mut().for_each(Generator::collect);
+        let decisions: Vec<Decision> = redis.put.into_iter().map(|(_, decision)| decision).collect();
         decisions.iter().for_each(|decision| assert_judged_by_all(decision, &generators));
         decisions
+    }
+
+    /// With Redis, one command after the other: whoever decides looks who lives, what is decided, and what was counted.
+    fn speak(&self, generators: &mut [Generator], redis: &mut PretendRedis, now: RunInstant) {
+        let trouble = self.redis.iter().find(|(from, to, _)| *from <= now && now < *to);
+        let Some(takes) = trouble.map_or(Some(0), |(.., takes)| *takes) else {
+            redis.coming = None;
+            return;
+        };
+        if redis.coming.is_none() {
+            let decided = decide(generators, now);
+            redis.coming = decided.map(|(decision, by)| (now + 4 * takes, by, decision));
+        }
+        let is_in_time = |at, by| generators.iter().any(|generator| generator.plan.utc_us(at) < by);
+        // The first decision of a step stands.
+        if let Some((at, by, decision)) = redis.coming.take_if(|(at, ..)| *at <= now)
+            && is_in_time(at, by)
+            && redis.put.iter().all(|(_, put)| put.step != decision.step)
+        {
+            redis.put.push((at, decision));
+        }
+        let heard: Vec<&Decision> =
+            redis.put.iter().filter(|(at, _)| *at + takes <= now).map(|(_, decision)| decision).collect();
+        generators.iter_mut().filter(|generator| generator.lives).for_each(|generator| generator.hear_all(&heard, now));
     }
 
     /// As recorders do, and publishers.
@@ -234,8 +285,8 @@ fn assert_judged_by_all(decision: &Decision, generators: &[Generator]) {
     }
 }
 
-/// The first one that lives decides, by what all that live have counted, and all hear of it.
-fn decide(generators: &mut [Generator], now: RunInstant) -> Option<Decision> {
+/// The first one that lives decides, by what all that live have counted; and the latest at which Redis takes it.
+fn decide(generators: &mut [Generator], now: RunInstant) -> Option<(Decision, UtcUs)> {
     let first = generators.iter().position(|generator| generator.lives)?;
     let plan = generators[first].plan.clone();
     let to_judge = generators[first].steps.to_judge(&plan, now)?;
@@ -247,9 +298,7 @@ fn decide(generators: &mut [Generator], now: RunInstant) -> Option<Decision> {
     if !to_judge.is_last_chance && !steps.is_whole(&figures, &plan) {
         return None;
     }
-    let decision = steps.decide(to_judge, &figures, &plan);
-    generators.iter_mut().filter(|generator| generator.lives).for_each(|generator| generator.hear(&decision, now));
-    Some(decision)
+    Some((steps.decide(to_judge, &figures, &plan), to_judge.heard_by))
 }
 
 const fn bounded(capacity: u64) -> Character {
@@ -340,6 +389,30 @@ fn a_step_of_which_the_last_rows_come_late_is_held_again_and_costs_nothing_else(
         let (passed, held_again) = (Some(HoldVerdict::Passed), Some(HoldVerdict::NotValid));
         assert_eq!(verdicts, [passed, passed, held_again, passed, passed, passed], "{generators} generators");
     }
+}
+
+#[test]
+fn whose_redis_is_slow_or_away_loses_nothing_of_its_climb() {
+    let servers = [bounded(180), Character::Honest { delay: 2 * MS }];
+    let at = |step: u64, ms: u64| RunInstant::from_ns(START.ns() + (step * STEP_MS + ms) * MS);
+    // Away for some seconds, in which one step is decided and another one begins; then slow, by a second and by less.
+    let redis = vec![
+        (at(3, 3_000), at(4, 1_000), None),
+        (at(8, 2_000), at(10, 5_000), Some(SECOND)),
+        (at(13, 2_000), at(15, 3_000), Some(300 * MS)),
+    ];
+    let calm = Script { generators: 2, steps: 26, ..Script::new(&servers) };
+    let decisions = Script { redis, ..calm }.play();
+    assert_found(&decisions, 0, 180, "who has a limit");
+    let unlimited: Vec<&Climber> = decisions.iter().map(|decision| &decision.climbers[1]).collect();
+    assert!(unlimited.is_sorted_by_key(|climber| climber.holds), "nothing that was held is lost: {unlimited:?}");
+    let last = unlimited.last().expect("some");
+    // Of 26 steps a handful was not decided, or not by all: all others it passed.
+    assert!(last.holds >= 100 * 30 && last.breaks_at.is_none(), "{last:?}");
+    assert!(decisions.len() < 25, "it was away: {}", decisions.len());
+    let by_others = decisions.iter().flat_map(|decision| &decision.climbers).filter_map(|climber| climber.unbroken);
+    let mut reasons = by_others.filter(|unbroken| *unbroken != Unbroken::Time);
+    assert_eq!(reasons.next(), None);
 }
 
 #[test]

@@ -22,7 +22,8 @@
 //!
 //! Where holding again does not help, the highest climbers, who asked for more than anybody has shown of late, ask for more than the
 //! generators can give: they end as unbroken, and the others climb on. Only what tells of the generators' strength ends anybody:
-//! what was void or late, and not what was not known in time, unless that goes on and on.
+//! what was void or late, and not what was not known in time, unless that goes on and on. The same happens before a step that all
+//! of them together ask more in than somebody has said that the fleet carries.
 
 use crate::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
 use flowtest_contract::Histogram;
@@ -62,6 +63,8 @@ const _: () = assert!(HOLD_MIN.as_micros() as u64 > SETTLE_US);
 pub struct Breakpoint {
     pub ladder: LadderTerms,
     pub hold_us: u64,
+    /// Requests a second of all together that the generators and their links carry, as somebody says; none: that shows.
+    pub fleet_max: Option<u64>,
 }
 
 /// The steps of a phase: all begin together, one after the other. What is left of the phase behind them is not judged.
@@ -294,7 +297,14 @@ impl Climbs {
     /// For terms that contradict each other: reading refuses them.
     pub fn new(breakpoint: Breakpoint, first: u32) -> Climbs {
         Ladder::new(breakpoint.ladder).expect("terms that were read");
-        Climbs { breakpoint, bounds: Bounds::NONE, together: false, shown: Default::default(), tried: first, climbs: Vec::new() }
+        Climbs {
+            breakpoint,
+            bounds: Bounds::NONE,
+            together: false,
+            shown: Default::default(),
+            tried: first,
+            climbs: Vec::new(),
+        }
     }
 
     pub fn within(self, bounds: Bounds) -> Climbs {
@@ -331,9 +341,11 @@ impl Climbs {
         self.shown.rotate_left(1);
         self.shown[NOT_VALID_MAX as usize - 1] = passed.map(|figures| figures.rate).max().unwrap_or(0);
         let p99_max_us = self.breakpoint.ladder.pass.p99_us;
-        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, p99_max_us));
+        let verdicts =
+            self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, p99_max_us));
         let verdicts: Vec<Option<HoldVerdict>> = verdicts.collect();
         self.end_highest();
+        self.end_beyond_fleet();
         let climbers = measured.into_iter().zip(&figures).zip(verdicts).zip(&self.climbs);
         let climbers = climbers.map(|((((contestant, sums), figures), verdict), climb)| {
             let Found { holds, broke, unbroken } = climb.found(&self.bounds, is_last);
@@ -421,6 +433,25 @@ impl Climbs {
             if climb.rate() > shown {
                 (climb.not_valid, climb.unknown) = (0, 0);
             }
+        }
+    }
+}
+
+impl Climbs {
+    /// What all are to be asked for is more than the fleet carries, as was said: whoever asks most of it does not climb any more.
+    fn end_beyond_fleet(&mut self) {
+        let Some(fleet_max) = self.breakpoint.fleet_max else { return };
+        // A try above what somebody holds; the lower ones may still be tried.
+        let tried = |climb: &Climb| if climb.rate() > climb.ladder.found().holds { climb.rate() } else { 0 };
+        let sum = |climbs: &[Climb]| climbs.iter().map(Climb::rate).fold(0, u64::saturating_add);
+        while sum(&self.climbs) > fleet_max {
+            let is_climbing = |climb: &&mut Climb| climb.ladder.now().is_some() && climb.ladder.found().holds > 0;
+            let highest = self.climbs.iter_mut().filter(is_climbing).map(|climb| tried(climb)).max().unwrap_or(0);
+            if highest == 0 {
+                return;
+            }
+            let stands = |climb: &&mut Climb| is_climbing(climb) && tried(climb) * 100 >= highest * HIGHEST_PERCENT;
+            self.climbs.iter_mut().filter(stands).for_each(|climb| climb.ladder.end_unbroken());
         }
     }
 }

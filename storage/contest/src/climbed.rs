@@ -149,7 +149,7 @@ mod tests {
     fn breakpoint(start: u64, times: f64) -> Breakpoint {
         let pass = Pass { right: 0.995, p99_us: 50_000 };
         let ladder = LadderTerms { start, step: Step::Times(times), max: 10_000, pass };
-        Breakpoint { ladder, hold_us: 5_000_000 }
+        Breakpoint { ladder, hold_us: 5_000_000, fleet_max: None }
     }
 
     #[test]

@@ -100,10 +100,10 @@ fn the_golden_breakpoint_means_what_it_meant() {
     assert_eq!((contest.rank_by, contest.breakpoint_points), (RankBy::Holds, 3));
     let pass = |right, p99_us| Pass { right, p99_us };
     let ladder = LadderTerms { start: 500, step: Step::Times(1.25), max: 200_000, pass: pass(0.995, 250_000) };
-    let load = Load::Breakpoint(Breakpoint { ladder, hold_us: 10_000_000 });
+    let load = Load::Breakpoint(Breakpoint { ladder, hold_us: 10_000_000, fleet_max: None });
     assert_eq!(contest.phases[1], Phase { duration_us: 10 * MINUTE, load, connections: 4_000, scored: true });
     let ladder = LadderTerms { start: 100, step: Step::Plus(500), max: 5_000, pass: pass(1.0, 50_000) };
-    let second = Breakpoint { ladder, hold_us: 2_000_000 };
+    let second = Breakpoint { ladder, hold_us: 2_000_000, fleet_max: None };
     // As many connections as the highest rate needs at the p99 that is allowed.
     let load = Load::Breakpoint(second);
     assert_eq!(contest.phases[2], Phase { duration_us: MINUTE, load, connections: 250, scored: false });
@@ -116,6 +116,15 @@ fn the_golden_breakpoint_means_what_it_meant() {
     let golden: serde_json::Value = serde_json::from_str(BREAKPOINT_CONTROL).expect("JSON");
     assert_eq!(written, golden);
     assert_eq!(Control::from_json(BREAKPOINT_CONTROL), Ok(control));
+}
+
+#[test]
+fn what_the_fleet_carries_is_kept_where_it_is_said() {
+    let said = BREAKPOINT.replacen("max = 200000", "max = 200000\nfleet_max = 600000", 1);
+    let contest = contest(&said);
+    assert_eq!(contest.breakpoints().iter().map(|(_, one)| one.fleet_max).collect::<Vec<_>>(), [Some(600_000), None]);
+    let control = Control::new(contest);
+    assert_eq!(Control::from_json(&control.to_json()), Ok(control));
 }
 
 #[test]
@@ -143,6 +152,12 @@ fn contradictory_ladders_are_sentences() {
         ("step = \"x1.25\"", "step = \"x1.25\"\nrate = 7", "`phase[2].rate` is no key"),
         ("rank_by = \"holds\"", "rank_by = \"speed\"", "`rules.rank_by` says neither"),
         ("max = 5000\nscored = false", "max = 5000", "two breakpoint phases are scored"),
+        (
+            "max = 200000",
+            "max = 200000\nfleet_max = 499",
+            "phase 2 starts at 500/s for each of 1 contestants, and its `fleet_max`",
+        ),
+        ("max = 200000", "max = 200000\nfleet_max = \"much\"", "`phase[2].fleet_max` is"),
         ("breakpoint_points = 3", "breakpoint_points = -3", "`rules.breakpoint_points` is -3"),
     ];
     for (old, new, words) in cases {

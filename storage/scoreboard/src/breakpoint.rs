@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest text of a hold or a decision, in bytes: of a full roster.
 const JSON_BYTES_MAX: usize = 32 << 20;
-/// How long what concerns a round is kept.
-const LIFE_SECONDS: u64 = 7 * 24 * 3_600;
+/// How long what concerns a round is kept: a decision, from when it is put.
+pub const LIFE_SECONDS: u64 = 7 * 24 * 3_600;
 
 /// What one stream has counted in the hold of a step, cumulative and on its disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

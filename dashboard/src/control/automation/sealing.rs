@@ -10,6 +10,7 @@ use crate::control::roster::{HOUSE, user_in};
 use crate::live::board::held_points;
 use crate::live::{Feed, HouseResult, UserKey};
 use flowtest_accounts::{Actor, RoundResult};
+use flowtest_contest::breakpoint::Decision;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::contest::RankBy;
 use flowtest_contest::standings::{Beside, Held, standings_with};
@@ -146,15 +147,13 @@ impl Automation {
         reached.collect()
     }
 
-    /// Redis may have forgotten decisions that we have read: none of them ever changes.
+    /// Redis may have forgotten decisions that we have read, and none of them ever changes: whatever it says of them now, what
+    /// was read first stands.
     fn recall_decisions(&self, totals: &mut RoundTotals, round: RoundId) {
         let Some(seen) = self.feed.get().map(Feed::seen) else { return };
         let is_this = seen.control.as_ref().is_some_and(|control| control.round == Some(round));
-        if let Some(known) = seen.totals.as_ref().filter(|_| is_this)
-            && known.decisions.len() > totals.decisions.len()
-        {
-            totals.decisions.clone_from(&known.decisions);
-        }
+        let Some(known) = seen.totals.as_ref().filter(|_| is_this) else { return };
+        totals.decisions = recalled(&totals.decisions, &known.decisions);
     }
 
     /// Seals in Redis and reads what stands. Nothing, and the reason in the status, while that cannot be done.
@@ -193,6 +192,12 @@ impl Automation {
             }
         }
     }
+}
+
+/// What Redis says now was decided, and what we have read before, which goes before it.
+fn recalled(found: &[Arc<Decision>], known: &[Arc<Decision>]) -> Vec<Arc<Decision>> {
+    let by_step = found.iter().chain(known).map(|decision| (decision.step, decision.clone()));
+    by_step.collect::<BTreeMap<u32, _>>().into_values().collect()
 }
 
 fn house_result(control: &Control, totals: &RoundTotals) -> Option<HouseResult> {
@@ -269,4 +274,22 @@ fn results(control: &Control, totals: RoundTotals, reached: BTreeMap<String, Utc
         })
     });
     results.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_of_a_decision_stands_whatever_redis_says_of_it_at_the_seal() {
+        let decision = |step: u32, judged: u32| {
+            Arc::new(Decision { step, judged, from: UtcUs(1), to: UtcUs(2), climbers: Vec::new() })
+        };
+        let known = [1, 2].map(|step| decision(step, step - 1));
+        // The newest was written anew, and one is lacking; another one we have not seen yet.
+        let found = [decision(2, 0), decision(3, 2)];
+        let told: Vec<(u32, u32)> = recalled(&found, &known).iter().map(|one| (one.step, one.judged)).collect();
+        assert_eq!(told, [(1, 0), (2, 1), (3, 2)]);
+        assert_eq!(recalled(&known, &[]), known);
+    }
 }

@@ -103,7 +103,7 @@ mod tests {
     fn phases(steps: u32) -> Arc<[Phase]> {
         let pass = Pass { right: 0.995, p99_us: 50_000 };
         let ladder = LadderTerms { start: START, step: ladder::Step::Plus(1), max: 10_000, pass };
-        let terms = Breakpoint { ladder, hold_us: 2_000_000 };
+        let terms = Breakpoint { ladder, hold_us: 2_000_000, fleet_max: None };
         let step = |number| Load::Step(Step { number, first: 0, is_judged: true, terms });
         let loads = [open(30)].into_iter().chain((0..steps).map(step)).chain([open(50)]);
         let phase = |(second, load): (u64, Load)| {

@@ -3,6 +3,7 @@
 
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::Decision;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
@@ -28,6 +29,8 @@ pub struct HeldSteps {
     /// In order.
     pub steps: Vec<Decision>,
     pub newest: Option<Decision>,
+    /// When that was read, by Redis's clock.
+    pub at: UtcUs,
 }
 
 /// A stream in Redis.
@@ -237,6 +240,8 @@ impl Inner {
         command.arg(keys::newest_step(contest, &round));
         let newest: Option<Vec<u8>> = self.connection.command(DOING, &command)?;
         held.newest = newest.and_then(|text| serde_json::from_slice(&text).ok());
+        let (seconds, us): (u64, u64) = self.connection.command(DOING, &redis::cmd("TIME"))?;
+        held.at = UtcUs(seconds.saturating_mul(1_000_000).saturating_add(us));
         Ok(held)
     }
 

@@ -2,8 +2,8 @@
 //! followed from it, by the ladders of all contestants from the first step on.
 //!
 //! What a decision says was counted must be what the traces say, and what Redis holds of it, which ranks and pays, must be what
-//! follows. How many requests were late by us the traces only bound: none is one that was sent in time, and did not fall due while
-//! our journal stood still, which the stream says itself. Where figures were not whole when somebody had to decide, as when a
+//! follows. How many requests were late by us the windows of lateness bound, which the stream says itself: what fell due in a turn
+//! that came late was late, and what fell due outside all windows was not, however long a server let it wait. Where figures were not whole when somebody had to decide, as when a
 //! generator had just died or rows came late, a decision knows less than the traces, says so, and must have judged nobody by it.
 
 use super::decided::Decided;
@@ -17,12 +17,13 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::{Failure, Outcome};
 use flowtest_journal::record::{ArchivedTrace, DecisionEntry, LateCause, NOTHING_ANSWERED, Observation, UNSETTLED};
 use flowtest_journal::stream::{self, Record};
+use flowtest_scoreboard::breakpoint::LIFE_SECONDS;
 use std::collections::BTreeMap;
 
 /// Instants are cut to microseconds, each by itself.
 const CUT_US: u64 = 2;
-/// A request that we came to later than this was late by us, and instants are cut to microseconds.
-const LATE_US: u64 = 10_000 - 2;
+/// A request that we came to later than this was late by us.
+const LATE_US: u64 = 10_000;
 
 /// What there is to say of the steps of a round: sentences about what is wrong, and how many decisions were made again.
 #[derive(Debug, Default)]
@@ -91,18 +92,35 @@ fn merged(streams: &[Stream], wrong: &mut Vec<String>) -> BTreeMap<u32, Decided>
     merged
 }
 
+/// What the traces say of a contestant in a hold.
+#[derive(Clone, Debug, Default)]
+struct Traced {
+    /// So many may have been late at the most.
+    counts: HoldCounts,
+    /// And so many were.
+    late_least: u64,
+}
+
+/// Whether we came late to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lateness {
+    InTime,
+    Perhaps,
+    Late,
+}
+
 /// What fell due in each window, by the traces of all streams.
-fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -> Vec<Vec<HoldCounts>> {
-    let mut counts = vec![vec![HoldCounts::default(); contestants]; windows.len()];
+fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -> Vec<Vec<Traced>> {
+    let mut counts = vec![vec![Traced::default(); contestants]; windows.len()];
     for stream in streams {
         let Some(beginning) = &stream.beginning else { continue };
         let judge = |since: &Since| (since.at, Judge::new(beginning.rules, since.deadlines));
         let judges: Vec<(UtcUs, Judge)> = stream.in_force.iter().map(judge).collect();
         let timeout_us = beginning.rules.timeout_us;
-        let mut pauses = Pauses::default();
+        let mut late = LateWindows::new(timeout_us);
         // What cannot be read was told.
         let _ = stream::read(&stream.folder, |group| {
-            pauses.group(&group.records);
+            late.group(&group.records);
             for record in &group.records {
                 let Record::Traces(block) = record else { continue };
                 let base = UtcUs(block.base.to_native());
@@ -113,11 +131,16 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
                     let Some(window) = begun.checked_sub(1).filter(|window| intended < windows[*window].1) else {
                         continue;
                     };
-                    let Some(counts) = counts[window].get_mut(usize::from(trace.contestant.to_native())) else {
+                    let Some(traced) = counts[window].get_mut(usize::from(trace.contestant.to_native())) else {
                         continue;
                     };
-                    counts.late += u64::from(pauses.may_be_late(block.worker.to_native(), trace, intended));
-                    count(counts, base, trace, &judges, timeout_us);
+                    let lateness = late.of(block.worker.to_native(), trace, intended);
+                    // What is void is not counted as late.
+                    let outcome = Observation::unpack(trace.observed.to_native()).map(|observed| observed.outcome);
+                    let is_void = outcome == Some(Outcome::Failed(Failure::OwnFault));
+                    traced.counts.late += u64::from(lateness != Lateness::InTime && !is_void);
+                    traced.late_least += u64::from(lateness == Lateness::Late && !is_void);
+                    count(&mut traced.counts, base, trace, &judges, timeout_us);
                 }
             }
         });
@@ -125,35 +148,76 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
     counts
 }
 
-/// When the journal of a stream stood still, by worker: what falls due meanwhile is late, however short its lag is.
-#[derive(Debug, Default)]
-struct Pauses(BTreeMap<u16, Vec<(UtcUs, UtcUs)>>);
+/// When the workers of a stream were late, by worker, as it says itself: from, to, why. Their ends rise, nearly.
+#[derive(Debug)]
+struct LateWindows {
+    known: BTreeMap<u16, Vec<(UtcUs, UtcUs, LateCause)>>,
+    timeout_us: u64,
+}
 
-impl Pauses {
-    /// Looks at a group. A pause stands before the traces of what waited for it, or in an earlier group.
+impl LateWindows {
+    fn new(timeout_us: u64) -> LateWindows {
+        LateWindows { known: BTreeMap::new(), timeout_us }
+    }
+
+    /// Looks at a group. A window stands before the traces of what fell due in it, or in an earlier group.
     fn group(&mut self, records: &[Record<'_>]) {
         for record in records {
             let Record::Late(late) = record else { continue };
-            let windows = late.windows.iter().filter(|window| window.cause == LateCause::Journal as u16);
-            for window in windows {
+            for window in late.windows.iter() {
+                let cause = match LateCause::from_code(window.cause.to_native()) {
+                    // A thread that never rested, and came to what fell due in time.
+                    Some(LateCause::Busy) => continue,
+                    cause => cause.unwrap_or(LateCause::Control),
+                };
+                let known = self.known.entry(late.worker.to_native()).or_default();
                 let (from, to) = (UtcUs(window.from.to_native()), UtcUs(window.to.to_native()));
-                // What fell due in the turn before waits, too.
-                let (from, to) = (from.saturating_sub(LATE_US + CUT_US), to.saturating_add(CUT_US));
-                let known = self.0.entry(late.worker.to_native()).or_default();
+                // One pause is told turn by turn.
                 match known.last_mut() {
-                    Some(last) if from <= last.1 => *last = (from.min(last.0), to.max(last.1)),
-                    _ => known.push((from, to)),
+                    Some(last) if cause == LateCause::Journal && last.2 == cause && from <= last.1 => {
+                        last.1 = last.1.max(to);
+                    }
+                    _ => known.push((from, to, cause)),
                 }
             }
         }
     }
 
-    /// One that was never sent may have been late, too: its lag is the highest that there is.
-    fn may_be_late(&self, worker: u16, trace: &ArchivedTrace, intended: UtcUs) -> bool {
-        let known = self.0.get(&worker).map_or(&[][..], Vec::as_slice);
-        let ended = known.partition_point(|(_, to)| *to < intended);
-        let waited = known.get(ended).is_some_and(|(from, _)| *from <= intended);
-        waited || u64::from(trace.lag_us.to_native()) >= LATE_US
+    /// Whether we came late to a request that fell due then. One of which nothing but its lag is long has waited for its server.
+    fn of(&self, worker: u16, trace: &ArchivedTrace, intended: UtcUs) -> Lateness {
+        let known = self.known.get(&worker).map_or(&[][..], Vec::as_slice);
+        // Never sent: its lag is the highest that there is.
+        let is_long = u64::from(trace.lag_us.to_native()) + CUT_US >= LATE_US;
+        let ended = known.partition_point(|(_, to, _)| to.saturating_add(self.timeout_us) < intended);
+        let near = known[ended..].iter().take_while(|(from, ..)| *from <= intended.saturating_add(self.timeout_us));
+        let mut lateness = Lateness::InTime;
+        for &(from, to, cause) in near {
+            let (begun, over) = (from.saturating_sub(CUT_US), to.saturating_add(CUT_US));
+            match cause {
+                // A turn that came late: what fell due since the one before, more than so much before its end.
+                LateCause::Gap => {
+                    if is_long && begun <= intended && intended.saturating_add(LATE_US) <= over {
+                        lateness = Lateness::Perhaps;
+                    }
+                    let by = intended.saturating_add(LATE_US + CUT_US);
+                    let is_over = intended.saturating_add(self.timeout_us) <= over;
+                    if from.saturating_add(CUT_US) < intended && by < to && !is_over {
+                        return Lateness::Late;
+                    }
+                }
+                // What fell due in the turn before waits, too.
+                LateCause::Journal if begun.saturating_sub(LATE_US) <= intended && intended <= over => {
+                    lateness = Lateness::Perhaps;
+                }
+                LateCause::Journal => {}
+                // Something else that took long: it is told when it is over.
+                _ if is_long && begun.saturating_sub(self.timeout_us) <= intended && intended <= over => {
+                    lateness = Lateness::Perhaps;
+                }
+                _ => {}
+            }
+        }
+        lateness
     }
 }
 
@@ -178,7 +242,7 @@ fn count(counts: &mut HoldCounts, base: UtcUs, trace: &ArchivedTrace, judges: &[
 fn decide_again(
     contest: &Contest,
     decided: &BTreeMap<u32, Decided>,
-    counted: &[Vec<HoldCounts>],
+    counted: &[Vec<Traced>],
     names: &[&str],
     steps: &mut Steps,
 ) {
@@ -277,14 +341,13 @@ pub(super) fn compare_held(ours: &[Decision], held: &HeldSteps, is_live: bool, f
     wrong
 }
 
-/// What Redis has forgotten of the decisions of a sealed round: it keeps them for a week, the oldest go first, and results were made
-/// before. None where something else than the oldest is lacking, which nobody forgets.
+/// What Redis has forgotten of the decisions of a sealed round: it keeps each for a week, and results were made before. What is
+/// lacking and is younger somebody has taken away, or Redis has lost it: that is no forgetting.
 pub(super) fn forgotten(ours: &[Decision], held: &HeldSteps) -> usize {
-    let first = held.steps.first().or(held.newest.as_ref()).map_or(u32::MAX, |decision| decision.step);
-    let is_old = |decision: &&Decision| decision.step < first;
-    let is_there = |ours: &&Decision| held.steps.iter().any(|decision| decision.step == ours.step);
-    let lost = ours.iter().filter(|decision| !is_there(decision)).count();
-    if ours.iter().filter(is_old).count() == lost { lost } else { 0 }
+    // It was put after its hold.
+    let is_over = |ours: &&Decision| ours.to.saturating_add(LIFE_SECONDS * 1_000_000) <= held.at;
+    let is_there = |ours: &Decision| held.steps.iter().any(|decision| decision.step == ours.step);
+    ours.iter().filter(is_over).filter(|ours| !is_there(ours)).count()
 }
 
 /// Of whom Redis says something else than the journals.
@@ -345,20 +408,22 @@ fn compare_window(
 fn compare_counts(
     one: &Decided,
     climbs: &Climbs,
-    counted: &[HoldCounts],
+    counted: &[Traced],
     names: &[&str],
     wrong: &mut Vec<String>,
 ) -> usize {
     let mut parts = 0;
     for (place, (entry, traces)) in one.entries.iter().zip(counted).enumerate() {
-        let (said, traced) = (sums(entry), HoldSums { late: entry.late, ..traces.sums() });
-        if entry.late > traces.late {
+        let (said, traced) = (sums(entry), HoldSums { late: entry.late, ..traces.counts.sums() });
+        let (least, most) = (traces.late_least, traces.counts.late);
+        // Of a part that was heard of, less may have been late.
+        if entry.late > most || entry.late < least && said == traced {
             wrong.push(format!(
-                "{}: step {} was decided by {} requests that were late by us, and by the traces {} at the most were",
+                "{}: step {} was decided by {} requests that were late by us, and by the traces {least} at the least were, and \
+                 {most} at the most",
                 names.get(place).unwrap_or(&"?"),
                 one.step,
                 entry.late,
-                traces.late
             ));
         }
         let is_part = said.due <= traced.due && said.right <= traced.right && said.own_fault <= traced.own_fault;
@@ -417,7 +482,7 @@ fn micros(us: Option<u64>) -> String {
 mod tests {
     use super::*;
     use flowtest_contest::ladder::{LadderTerms, Pass, Step};
-    use flowtest_journal::record::{Late, LateWindow, Trace};
+    use flowtest_journal::record::{Late, LateWindow, NEVER_SENT, Trace};
 
     #[test]
     fn a_step_that_was_decided_by_late_figures_must_have_judged_nobody() {
@@ -427,23 +492,35 @@ mod tests {
             max: 10_000,
             pass: Pass { right: 0.995, p99_us: 50_000 },
         };
-        let contest = || Climbs::new(Breakpoint { ladder, hold_us: 3_000_000 }, 0);
+        let contest = || Climbs::new(Breakpoint { ladder, hold_us: 3_000_000, fleet_max: None }, 0);
         let mut traced = HoldCounts { due: 562, right: 562, ..HoldCounts::default() };
         (0..562).for_each(|_| traced.latency.record(1_000));
         let p99_us = traced.sums().p99_us.expect("answered");
+        let of = |late_least, late| Traced { counts: HoldCounts { late, ..traced.clone() }, late_least };
         let wrong = |due, p99_us| {
             let entry = DecisionEntry { tried: 281, due, right: due, p99_us, ..DecisionEntry::default() };
             let one = Decided { step: 1, judged: 0, from: UtcUs(1), to: UtcUs(2), entries: vec![entry] };
             let mut wrong = Vec::new();
-            compare_counts(&one, &contest(), std::slice::from_ref(&traced), &["a"], &mut wrong);
+            compare_counts(&one, &contest(), &[of(0, 0)], &["a"], &mut wrong);
             let ours = contest().decide(1, (one.from, one.to), [(String::new(), sums(&one.entries[0]))]);
             (wrong.len(), ours.climbers[0].rate)
         };
-        let entry = DecisionEntry { tried: 281, due: 562, right: 562, p99_us, late: 9, ..DecisionEntry::default() };
-        let one = Decided { step: 1, judged: 0, from: UtcUs(1), to: UtcUs(2), entries: vec![entry] };
-        let mut late = Vec::new();
-        compare_counts(&one, &contest(), std::slice::from_ref(&traced), &["a"], &mut late);
-        assert!(late.len() == 1 && late[0].contains("by the traces 0 at the most were"), "{late:?}");
+        let late = |said, least, most| {
+            let entry =
+                DecisionEntry { tried: 281, due: 562, right: 562, p99_us, late: said, ..DecisionEntry::default() };
+            let one = Decided { step: 1, judged: 0, from: UtcUs(1), to: UtcUs(2), entries: vec![entry] };
+            let mut late = Vec::new();
+            compare_counts(&one, &contest(), &[of(least, most)], &["a"], &mut late);
+            late
+        };
+        assert_eq!([late(9, 3, 12), late(3, 3, 3)], [Vec::<String>::new(), Vec::new()]);
+        let told = late(9, 0, 0);
+        assert!(
+            told.len() == 1 && told[0].contains("by the traces 0 at the least were, and 0 at the most"),
+            "{told:?}"
+        );
+        let told = late(0, 281, 300);
+        assert!(told.len() == 1 && told[0].contains("was decided by 0 requests that were late"), "{told:?}");
         // (how much was heard, its p99, differences, the rate that follows)
         assert_eq!(wrong(562, p99_us), (0, 351), "all of it, and it passed");
         assert_eq!(wrong(560, p99_us), (1, 351), "who passes by less than the traces say is told");
@@ -453,27 +530,51 @@ mod tests {
     }
 
     #[test]
-    fn what_fell_due_while_our_journal_stood_still_may_be_late_whatever_its_lag_is() {
+    fn what_was_late_is_bounded_by_the_windows_of_lateness() {
+        use Lateness::{InTime, Late as Surely, Perhaps};
         let window = |from, to, cause| LateWindow { from, to, cause: cause as u16 };
         let windows = vec![
-            window(100_000, 101_000, LateCause::Journal),
-            window(101_000, 300_000, LateCause::Journal),
-            window(500_000, 520_000, LateCause::Gap),
+            window(1_100_000, 1_101_000, LateCause::Journal),
+            window(1_101_000, 1_300_000, LateCause::Journal),
+            window(1_500_000, 1_520_000, LateCause::Gap),
+            window(2_000_000, 2_100_000, LateCause::Busy),
+            window(3_000_000, 3_000_000, LateCause::Control),
         ];
         let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&Late { worker: 3, windows }).expect("archived");
-        let mut pauses = Pauses::default();
-        pauses.group(&[Record::Late(rkyv::access::<_, rkyv::rancor::Error>(&bytes).expect("valid"))]);
-        let may_be_late = |worker, intended: u64, lag_us| {
+        let mut late = LateWindows::new(250_000);
+        late.group(&[Record::Late(rkyv::access::<_, rkyv::rancor::Error>(&bytes).expect("valid"))]);
+        let of = |worker, intended: u64, lag_us| {
             let trace = Trace { lag_us, ..Trace::default() };
             let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&trace).expect("archived");
             let trace = rkyv::access::<ArchivedTrace, rkyv::rancor::Error>(&bytes).expect("valid");
-            pauses.may_be_late(worker, trace, UtcUs(intended))
+            late.of(worker, trace, UtcUs(intended))
         };
-        // A request that is sent when the pause is over, and one of the turn before it.
-        assert!(may_be_late(3, 299_900, 100) && may_be_late(3, 95_000, 9_000) && may_be_late(3, 100_500, 0));
-        assert!(!may_be_late(3, 300_100, 100) && !may_be_late(3, 80_000, 9_000), "before and after");
-        assert!(!may_be_late(2, 299_900, 100), "another worker's");
-        assert!(!may_be_late(3, 515_000, 5_000) && may_be_late(3, 505_000, 15_000), "a gap is told by its lag");
+        // (worker, when it fell due, its lag, what is known of it)
+        for (worker, intended, lag_us, lateness) in [
+            // Sent when the pause is over, in the pause, and of the turn before it; then before and after it.
+            (3, 1_299_900, 100, Perhaps),
+            (3, 1_100_500, 0, Perhaps),
+            (3, 1_095_000, 9_000, Perhaps),
+            (3, 1_080_000, 9_000, InTime),
+            (3, 1_300_100, 100, InTime),
+            (2, 1_299_900, 100, InTime),
+            // In a turn that came late: by more than ten milliseconds, by less, and about so much.
+            (3, 1_505_000, 15_000, Surely),
+            (3, 1_505_000, NEVER_SENT, Surely),
+            (3, 1_515_000, 5_000, InTime),
+            (3, 1_515_000, NEVER_SENT, InTime),
+            (3, 1_510_000, 10_000, Perhaps),
+            (2, 1_505_000, NEVER_SENT, InTime),
+            // It waited for its server.
+            (3, 2_050_000, NEVER_SENT, InTime),
+            (3, 4_000_000, 2_000_000, InTime),
+            // What we were told late.
+            (3, 2_900_000, 100_000, Perhaps),
+            (3, 2_900_000, 100, InTime),
+            (3, 2_700_000, 100_000, InTime),
+        ] {
+            assert_eq!(of(worker, intended, lag_us), lateness, "worker {worker} at {intended}, {lag_us} us");
+        }
     }
 
     /// A contest with a breakpoint phase of four steps, and what was decided of them for two.
@@ -537,7 +638,7 @@ mod tests {
         let (contest, decided) = climbed();
         let ours = decided_again(&contest, &decided, &["alice", "bob"]).expect("all follow");
         let held = |steps: &[Decision], newest: Option<&Decision>| {
-            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
+            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned(), at: UtcUs::EPOCH };
             compare_held(&ours, &held, false, 0)
         };
         assert_eq!(held(&ours, ours.last()), Vec::<String>::new());
@@ -551,17 +652,21 @@ mod tests {
         assert!(held(&ours, Some(&forged[3]))[0].contains("is not the last"), "only the newest");
         assert!(held(&ours[..2], Some(&ours[1]))[0].contains("lacks what was decided of 2 steps"));
         assert_eq!(held(&[], None).len(), 1, "all are lost");
-        // A week after the round Redis forgets, the oldest first.
-        let lost = |steps: &[Decision], newest: Option<&Decision>| {
-            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned() };
+        // A week after a decision Redis forgets it, and not before.
+        let lost = |steps: &[Decision], newest: Option<&Decision>, at: UtcUs| {
+            let held = HeldSteps { steps: steps.to_vec(), newest: newest.cloned(), at };
             let forgotten = forgotten(&ours, &held);
             (forgotten, compare_held(&ours, &held, false, forgotten).len())
         };
-        assert_eq!(lost(&[], None), (4, 0));
-        assert_eq!(lost(&ours[2..], ours.last()), (2, 0));
-        assert_eq!(lost(&[], ours.last()), (0, 2), "the last one is kept as long as what says that it is the last");
-        assert_eq!(lost(&[&ours[..1], &ours[2..]].concat(), ours.last()), (0, 1), "nobody forgets one in the middle");
-        assert_eq!(lost(&ours[..2], None), (0, 2));
+        let [early, second, late] =
+            [ours[0].to, ours[1].to, ours[3].to].map(|to| to.saturating_add(LIFE_SECONDS * 1_000_000));
+        assert_eq!(lost(&[], None, late), (4, 0));
+        assert_eq!(lost(&[], None, ours[3].to.saturating_add(60_000_000)), (0, 1), "wiped a minute after the round");
+        assert_eq!(lost(&[], None, late.saturating_sub(1)), (3, 1), "the last one is a moment too young");
+        assert_eq!(lost(&ours[2..], ours.last(), second), (2, 0));
+        assert_eq!(lost(&ours[2..], ours.last(), early), (1, 1));
+        assert_eq!(lost(&[], ours.last(), late).1, 1, "the last one is kept as long as what says that it is the last");
+        assert_eq!(lost(&ours[..2], None, late).1, 1);
         let more = Decision { step: 5, judged: 4, ..ours[3].clone() };
         let more = [&ours[..], &[more]].concat();
         assert!(held(&more, more.last())[0].contains("no journal here has one"));

@@ -8,7 +8,7 @@ const PASS: Pass = Pass { right: 0.995, p99_us: 50_000 };
 
 fn breakpoint(start: u64, times: f64) -> Breakpoint {
     let ladder = LadderTerms { start, step: Step::Times(times), max: 1_000_000, pass: PASS };
-    Breakpoint { ladder, hold_us: 5_000_000 }
+    Breakpoint { ladder, hold_us: 5_000_000, fleet_max: None }
 }
 
 /// A queue in front of a server that takes so many a second.
@@ -105,6 +105,16 @@ fn a_strong_climber_ends_no_weak_one_where_all_are_late_all_the_time() {
             assert!(holds >= capacity * 0.95 && holds <= capacity && climber.unbroken.is_none(), "{climber:?}");
         }
     }
+    // Or where it shows something in every other hold alone, from the weak one's limit on.
+    for parity in 0..2 {
+        let decisions = play(breakpoint(500, 1.25), 2, 80, |step, place, rate, due| {
+            let sums = late(queue([1e9, 1_200.0][place], rate, due));
+            let void = if place == 0 && step >= 12 && step % 2 == parity { due / 10 } else { 0 };
+            HoldSums { own_fault: void, right: sums.right.saturating_sub(void), ..sums }
+        });
+        let weak = &last(&decisions)[1];
+        assert!((1_140..=1_200).contains(&weak.holds) && weak.unbroken.is_none(), "{weak:?}");
+    }
     // Of two alike nobody shows more than the other: nothing says whose failure it is.
     let decisions = play(breakpoint(500, 1.25), 2, 60, |_, _, rate, due| late(queue(1_200.0, rate, due)));
     for climber in last(&decisions) {
@@ -134,11 +144,7 @@ fn all_who_are_too_slow_at_once_are_held_again_once() {
 }
 
 /// Plays to the end of a phase, which is known; all decisions.
-fn play_to(
-    end: u32,
-    contestants: usize,
-    mut server: impl FnMut(u32, usize, u64, u64) -> HoldSums,
-) -> Vec<Decision> {
+fn play_to(end: u32, contestants: usize, mut server: impl FnMut(u32, usize, u64, u64) -> HoldSums) -> Vec<Decision> {
     let mut climbs = Climbs::new(breakpoint(500, 1.25), 0).within(Bounds { end, ..Bounds::NONE });
     let mut rates = vec![500; contestants];
     let decisions = (1..=end).map(|step| {
@@ -158,9 +164,10 @@ fn when_all_fail_at_once_near_the_end_what_was_shown_stands() {
     let end = 60;
     // Which holds a switch of ours fails in, counted from the end, which is 0: in those nobody's answer comes, or half of them.
     let failing: [&[u32]; 6] = [&[0], &[1, 0], &[2, 1], &[2, 1, 0], &[6, 5, 4, 3, 2, 1, 0], &[3, 1]];
-    for (contestants, failing, share) in
-        [2, 3].into_iter().flat_map(|contestants| failing.map(|failing| (contestants, failing)))
-            .flat_map(|(contestants, failing)| [0, 1].map(|share| (contestants, failing, share)))
+    for (contestants, failing, share) in [2, 3]
+        .into_iter()
+        .flat_map(|contestants| failing.map(|failing| (contestants, failing)))
+        .flat_map(|(contestants, failing)| [0, 1].map(|share| (contestants, failing, share)))
     {
         let decisions = play_to(end, contestants, |step, place, rate, due| {
             let sums = queue(capacities[place], rate, due);
@@ -184,8 +191,9 @@ fn when_all_fail_at_once_near_the_end_what_was_shown_stands() {
 fn what_is_not_known_in_time_ends_nobody_however_often_it_is_so_in_a_row() {
     let capacities = [900.0, 2_100.0, 50_000.0];
     let unsettled = |steps: std::ops::Range<u32>| {
-        play_to(90, 3, move |step, place, rate, due| {
-            HoldSums { unsettled: steps.contains(&step), ..queue(capacities[place], rate, due) }
+        play_to(90, 3, move |step, place, rate, due| HoldSums {
+            unsettled: steps.contains(&step),
+            ..queue(capacities[place], rate, due)
         })
     };
     let decisions = unsettled(6..11);
@@ -216,10 +224,10 @@ fn who_is_far_too_slow_at_the_end_holds_what_has_passed_and_a_failure_raises_not
         _ => queue(2_100.0, rate, due),
     });
     assert_eq!(last(&decisions)[0].holds, 1_965);
-    // Half of it is right; then, a rest later, all of it, and late.
+    // Half of it is right; then, a rest later, all of it, and a little too slow.
     let decisions = play_to(60, 1, |step, _, rate, due| match step {
         58 => HoldSums { right: due / 2, ..queue(2_100.0, rate, due) },
-        60 => HoldSums { p99_us: Some(4_000_000), ..queue(2_100.0, rate, due) },
+        60 => HoldSums { p99_us: Some(60_000), ..queue(2_100.0, rate, due) },
         _ => queue(2_100.0, rate, due),
     });
     let holds = |from_end: usize| decisions[decisions.len() - 1 - from_end].climbers[0].holds;
@@ -355,6 +363,24 @@ fn a_weak_fleet_ends_whoever_asks_most_of_it_as_unbroken_and_nobody_else() {
     for climber in &climbers[..2] {
         assert_eq!(climber.unbroken, Some(Unbroken::Generator), "{climber:?}");
         assert!(climber.holds >= 6_000 && climber.breaks_at.is_none(), "{climber:?}");
+    }
+    assert!((2_850..=3_000).contains(&climbers[2].holds) && climbers[2].unbroken.is_none(), "{climbers:?}");
+}
+
+#[test]
+fn what_the_links_carry_in_all_is_nobodys_limit_but_that_of_who_asks_most_of_them() {
+    // Two without a limit, one with its own; the links carry 20,000/s in all, as is said, and nothing is ever late or void.
+    let said = Breakpoint { fleet_max: Some(20_000), ..breakpoint(500, 1.25) };
+    let mut rates = [500; 3];
+    let decisions = play(said, 3, 60, |_, place, rate, due| {
+        rates[place] = rate;
+        assert!(place < 2 || rates.iter().sum::<u64>() <= 20_000, "{rates:?}");
+        queue([1e9, 1e9, 3_000.0][place], rate, due)
+    });
+    let climbers = last(&decisions);
+    for climber in &climbers[..2] {
+        assert_eq!((climber.unbroken, climber.breaks_at), (Some(Unbroken::Generator), None), "{climber:?}");
+        assert!(climber.holds >= 6_000, "{climber:?}");
     }
     assert!((2_850..=3_000).contains(&climbers[2].holds) && climbers[2].unbroken.is_none(), "{climbers:?}");
 }

@@ -57,7 +57,10 @@ pub(super) fn contest(document: &mut Section) -> Result<Contest, ContestError> {
     let policy = policy(document.section("policy")?)?;
     let contestants = contestants(document, policy.may_name_one_server())?;
     let phases: Vec<Phase> = phases.into_iter().map(|phase| with_connections(phase, contestants.len())).collect();
-    if let Some(message) = phases.iter().enumerate().find_map(|(index, phase)| beyond_connections(index, phase)) {
+    let mut numbered = phases.iter().enumerate();
+    let beyond =
+        |(index, phase)| beyond_connections(index, phase).or_else(|| beyond_fleet(index, phase, contestants.len()));
+    if let Some(message) = numbered.find_map(beyond) {
         return Err(document.wrong(message));
     }
     Ok(Contest { name, start, deadlines, rules, absent, rank_by, breakpoint_points, phases, contestants, policy })
@@ -187,6 +190,9 @@ fn with_connections(phase: Phase, contestants: usize) -> Phase {
     Phase { connections: needed.clamp(1, each) as u32, ..phase }
 }
 
+/// The most that all contestants together may be said to get.
+const FLEET_MAX: u64 = RATE_MAX * CONTESTANTS_MAX as u64;
+
 /// How fast a server answers at the best that is worth climbing to.
 const FASTEST_US: u64 = 1_000;
 
@@ -200,6 +206,22 @@ fn beyond_connections(index: usize, phase: &Phase) -> Option<String> {
              {carries}/s where an answer takes 1 ms: lower `max`, raise `connections`, or play with fewer contestants",
             index + 1,
             phase.connections
+        )
+    })
+}
+
+/// A ladder whose first step is more than the fleet carries.
+fn beyond_fleet(index: usize, phase: &Phase, contestants: usize) -> Option<String> {
+    let Load::Breakpoint(Breakpoint { ladder: LadderTerms { start, .. }, fleet_max: Some(most), .. }) = phase.load
+    else {
+        return None;
+    };
+    let all = start.saturating_mul(contestants as u64);
+    (all > most).then(|| {
+        format!(
+            "phase {} starts at {start}/s for each of {contestants} contestants, and its `fleet_max` is {most}/s for all of them: \
+             lower `start`, or raise `fleet_max` to what the generators and their links carry",
+            index + 1
         )
     })
 }
@@ -229,7 +251,9 @@ fn breakpoint(mut section: Section, timeout_us: u64) -> Result<Phase, ContestErr
         None => BY_RATE,
     };
     let scored = section.take("scored").map_or(Ok(true), |entry| entry.boolean())?;
-    let breakpoint = Breakpoint { ladder: LadderTerms { start, step, max, pass }, hold_us };
+    const ALL: &str = "requests per second of all contestants together";
+    let fleet_max = section.take("fleet_max").map(|entry| entry.integer(1, FLEET_MAX, ALL)).transpose()?;
+    let breakpoint = Breakpoint { ladder: LadderTerms { start, step, max, pass }, hold_us, fleet_max };
     Ladder::new(breakpoint.ladder).map_err(|error| section.wrong(format!("contradicts itself: {error}")))?;
     let steps = breakpoint.clock(duration_us, timeout_us).count;
     if steps < STEPS_MIN {
