@@ -734,7 +734,8 @@ impl Kernel for Pretend {
     }
 
     fn occupied_ns(&mut self) -> u64 {
-        self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum()
+        let busy: u64 = self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum();
+        busy + self.ran
     }
 
     fn ran_ns(&mut self) -> u64 {
