@@ -136,7 +136,11 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
             "step": 0, "steps": 9, "said": "The podium", "unknown": 0, "ceremony": true, "by_holds": false, "frozen": frozen,
             "board": [place("a", 1), place("b", 1), place("c", 3), place("d", 3), place("e", 5)],
         });
-        admin.run(&format!("window.fetch = async () => new Response(JSON.stringify({stage}))"), vec![]).await;
+        let stub = format!(
+            "const real = window.fetch; window.fetch = async (address, how) => \
+             String(address).startsWith('/api/reveal') ? new Response(JSON.stringify({stage})) : real(address, how)"
+        );
+        admin.run(&stub, vec![]).await;
         admin.click("[data-reveal-back]").await;
         let boxes = |css: &str| format!("document.querySelectorAll('[data-podium] {css}').length");
         admin.until(&format!("{} === 2 && {} === 2 && {} === 0", boxes(".p1"), boxes(".p3"), boxes(".p2"))).await;

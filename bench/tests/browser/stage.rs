@@ -133,7 +133,8 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         let mut arena = Arena::short();
         arena.team("alice", "Alice", &[]);
         arena.team("bob", "Bob", &["--faults", "status:1=503"]);
-        let browser = arena.admin_browser().await;
+        let (browser, phone) = (arena.admin_browser().await, arena.browser().await);
+        phone.sign_in("bob", PASSWORD).await;
         browser.go("/chart").await;
         arena.arm("+6s");
         browser.until(&stage_is("running")).await;
@@ -152,14 +153,9 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         );
         assert_eq!(browser.count("[data-rows] tr.house").await, 1, "the house has a line of its own");
         browser.until("document.querySelector('[data-rows] tr:last-child .name').textContent === 'House'").await;
-        let phone = arena.browser().await;
-        phone.sign_in("bob", PASSWORD).await;
         failing_on_a_phone(&phone).await;
         arena.until_state("sealed");
         browser.until(&stage_is("sealed")).await;
-        adds_up(&phone, &arena).await;
-        tells_and_says_when_nobody_answers(&phone).await;
-        me_against_another(&phone).await;
         let all = browser.run(&format!("return {POINTS}"), vec![]).await;
         // It is no longer for the time in which it drained and was sealed; at its end stands what it came to.
         let ends = format!(
@@ -199,14 +195,6 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until(&format!("JSON.stringify({POINTS}) === '{}'", serde_json::to_string(&all).expect("JSON"))).await;
         browser.until("!location.search.includes('at=')").await;
 
-        let report = browser.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
-        let report = report.as_str().expect("a page");
-        for part in
-            ["<th class=\"r\">Round 1</th>", "\u{2212}500</td>", "at 200 a second", "missed ", "class=\"failed\" d=\"M"]
-        {
-            assert!(report.contains(part), "the report of a round that was played does not say {part}: {report}");
-        }
-
         // Two teams beside each other: their lines alone, and their numbers.
         browser.click("[data-compare-button]").await;
         browser.until_words("Pin two to five teams").await;
@@ -220,6 +208,17 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         assert!(pins.as_str().is_some_and(|query| query.contains("compare") && query.contains("pin=")), "{pins}");
         browser.until("document.querySelectorAll('.compare thead th').length === 2").await;
         browser.until(&format!("{lines}.ids.length === 2")).await;
+        // Her page was open all the time.
+        adds_up(&phone, &arena).await;
+        tells_and_says_when_nobody_answers(&phone).await;
+        me_against_another(&phone).await;
+        let report = browser.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
+        let report = report.as_str().expect("a page");
+        for part in
+            ["<th class=\"r\">Round 1</th>", "\u{2212}500</td>", "at 200 a second", "missed ", "class=\"failed\" d=\"M"]
+        {
+            assert!(report.contains(part), "the report of a round that was played does not say {part}: {report}");
+        }
         for browser in [browser, phone] {
             browser.assert_clean().await;
             browser.close().await;

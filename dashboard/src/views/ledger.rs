@@ -80,8 +80,9 @@ impl Ledger {
 /// Another one when something of the past has changed: a page that is open then asks for all of it again.
 pub fn version(facts: &Facts, id: &UserKey, frozen_at: Option<UtcUs>) -> String {
     let mut hasher = DefaultHasher::new();
-    for round in &facts.rounds {
-        (round.number, facts.carried.has(&round.id), facts.carried.is_voided(&round.id)).hash(&mut hasher);
+    for (round, number) in &facts.numbers {
+        let is_over = facts.rounds.iter().any(|one| one.id == *round);
+        (number, is_over, facts.carried.has(round), facts.carried.is_voided(round)).hash(&mut hasher);
     }
     for round in &facts.not_valid {
         (round.number, round.ruling.as_ref().map(std::mem::discriminant)).hash(&mut hasher);
