@@ -420,6 +420,12 @@ fn write_quantiles(f: &mut fmt::Formatter<'_>, label: &str, quantiles: &Quantile
     writeln!(f)
 }
 
+/// An instant of a run as clocks show it: minutes and seconds, and hours where there are some.
+pub fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
+}
+
 /// A duration in the unit that people read.
 pub fn micros(us: u64) -> String {
     match us {
@@ -457,6 +463,7 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_people_read_them() {
+        assert_eq!([0, 61, 3_600].map(clock), ["00:00", "01:01", "1:00:00"]);
         assert_eq!(micros(999), "999 µs");
         assert_eq!(micros(1_500), "1.50 ms");
         assert_eq!(micros(2_000_000), "2.00 s");

@@ -5,6 +5,7 @@ use crate::engine::block::RATE_RATIO_MIN;
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use crate::observe::series::{Entry, Moment};
+use crate::observe::summary::clock;
 use sailfish::TemplateSimple;
 
 /// A label beside an axis.
@@ -109,7 +110,7 @@ fn time_axis(length_s: f64) -> Vec<Tick> {
     let small = length_s < 120.0;
     let ticks = seconds.iter().enumerate().map(|(index, at)| Tick {
         at: f64::from(*at) / length_s * 100.0,
-        text: if small { format!("{at} s") } else { super::words::clock(u64::from(*at)) },
+        text: if small { format!("{at} s") } else { clock(u64::from(*at)) },
         class: match index {
             0 => "first",
             _ if f64::from(*at) / length_s > 0.96 => "last",

@@ -18,7 +18,7 @@ use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::failures::FailureSample;
 use crate::observe::house::House;
 use crate::observe::series::{Series, thinned};
-use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, micros};
+use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, clock, micros};
 use crate::observe::title::Title;
 use curves::Timeline;
 use flowtest_contract::text::{grouped, percent};
@@ -236,7 +236,7 @@ impl ReportPage<'_> {
             ("io_uring", summary.features.join(", ")),
             ("Load", load),
             ("Started", self.started.clone()),
-            ("Planned", words::clock((self.plan.end() - self.plan.start()) / NS_PER_SECOND)),
+            ("Planned", clock((self.plan.end() - self.plan.start()) / NS_PER_SECOND)),
         ]
     }
 

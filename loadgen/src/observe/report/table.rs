@@ -1,9 +1,8 @@
 //! The table that says what the curves say.
 
-use super::words;
 use crate::engine::plan::{Plan, WrittenPhase};
 use crate::observe::series::{Entry, Moment, Stage, thinned};
-use crate::observe::summary::micros;
+use crate::observe::summary::{clock, micros};
 use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
 
@@ -55,7 +54,7 @@ fn cells(stage: String, moment: &Moment, entry: &Entry, open: bool, busy: bool) 
     let rate = |count: u32| grouped(moment.per_second(count).round() as u64);
     let count = |count: u32| grouped(u64::from(count));
     let latency = entry.latency;
-    let mut cells = vec![words::clock(u64::from(moment.start_ms / 1_000)), stage];
+    let mut cells = vec![clock(u64::from(moment.start_ms / 1_000)), stage];
     cells.extend([entry.due, entry.answered, entry.right].map(rate));
     cells.extend([entry.wrong(), entry.failed(), entry.missed, entry.own_fault].map(count));
     cells.extend([latency.p50(), latency.p90(), latency.p99(), latency.p999(), latency.max()].map(us));

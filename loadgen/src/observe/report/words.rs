@@ -28,11 +28,6 @@ pub(super) fn round_micros(us: f64) -> String {
     }
 }
 
-pub(super) fn clock(seconds: u64) -> String {
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
 /// A phase in the words of the contest file, by its number there.
 pub(super) fn phase(number: usize, phase: &Phase) -> String {
     let load = match phase.load {
@@ -86,6 +81,5 @@ mod tests {
             assert_eq!(short(value), text);
         }
         assert_eq!([1.0, 500.0, 20_000.0, 1e7].map(round_micros), ["1 µs", "500 µs", "20 ms", "10 s"]);
-        assert_eq!([59, 61, 3_661].map(clock), ["0:59", "1:01", "1:01:01"]);
     }
 }
