@@ -7,7 +7,7 @@
 mod climb;
 
 use crate::Failed;
-use crate::admit::probe::{Candidate, CheckedBy, Claim, Player, Terms, check_since};
+use crate::admit::probe::{Candidate, CheckedBy, Claim, Holder, Terms, check_since};
 use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
@@ -221,7 +221,7 @@ impl Session {
         let own = roster.iter().position(is_own);
         let typed_at = own.map_or(now, |place| roster[place].2);
         let held = self.rivals(own.unwrap_or(roster.len()), &mut claims, now);
-        let rivals: Vec<Player<'_>> = held.iter().map(|(name, held)| Player { name, held }).collect();
+        let rivals: Vec<Holder<'_>> = held.iter().map(|(name, held)| Holder { name, held }).collect();
         let team = Candidate::team(policy, contestant);
         let candidate = Candidate { team, typed_at, ..Candidate::new(contestant, &endpoint) };
         let terms = Terms::new(self.config.rules, self.config.deadlines);

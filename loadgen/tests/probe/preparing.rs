@@ -3,7 +3,7 @@
 use crate::peer::{Peer, Reply, answer, policy, terms, trust};
 use flowtest_contest::{Endpoint, Policy};
 use flowtest_contract::rules::UtcUs;
-use flowtest_loadgen::admit::probe::{self, Candidate, Checked, CheckedBy, Claim, Player, Team, Terms, check_since};
+use flowtest_loadgen::admit::probe::{self, Candidate, Checked, CheckedBy, Claim, Holder, Team, Terms, check_since};
 use flowtest_loadgen::admit::resolve::Names;
 use flowtest_loadgen::admit::trust::ContestTrust;
 use flowtest_testkit::WAIT_MAX;
@@ -31,7 +31,7 @@ fn check(
 }
 
 /// Beside those who play; whoever is asked has had its addresses since it typed them.
-fn check_beside(candidates: &[Candidate<'_>], playing: &[Player<'_>]) -> Vec<Checked> {
+fn check_beside(candidates: &[Candidate<'_>], playing: &[Holder<'_>]) -> Vec<Checked> {
     let (names, policy, trust, terms) = (names(), policy(), trust(), terms(WAIT_MAX));
     let by = CheckedBy { names: &names, policy: &policy, trust: &trust, terms: &terms };
     let mut since = |claims: &[Claim]| claims.iter().map(|claim| candidates[claim.place].typed_at).collect();
@@ -136,20 +136,20 @@ fn who_plays_at_an_address_keeps_it_from_all_who_have_not_had_it_longer() {
     let endpoint = peer.endpoint();
     let held = [(peer.address, UtcUs(5))];
     let candidate = |name, at| Candidate { typed_at: UtcUs(at), ..Candidate::new(name, &endpoint) };
-    let owner = |player, name, at| {
-        let checked = check_beside(&[candidate(name, at)], &[Player { name: player, held: &held }]);
+    let owner = |holder, name, at| {
+        let checked = check_beside(&[candidate(name, at)], &[Holder { name: holder, held: &held }]);
         checked[0].taken.first().map_or_else(|| name.to_owned(), |taken| taken.owner.clone())
     };
     // No packet is sent there for another.
-    for (player, name, at) in [("carol", "alice", 5), ("carol", "alice", 9), ("house", "alice", 1)] {
-        assert_eq!(owner(player, name, at), player, "{name} {at}");
+    for (holder, name, at) in [("carol", "alice", 5), ("carol", "alice", 9), ("house", "alice", 1)] {
+        assert_eq!(owner(holder, name, at), holder, "{name} {at}");
     }
     assert_eq!(peer.connections(), 0);
     // A name was pointed at her server, where she has been longer; and the house is before all.
-    for (player, name, at) in [("carol", "alice", 4), ("carol", "house", 9)] {
-        assert_eq!(owner(player, name, at), name);
+    for (holder, name, at) in [("carol", "alice", 4), ("carol", "house", 9)] {
+        assert_eq!(owner(holder, name, at), name);
     }
-    let checked = check_beside(&[candidate("alice", 4)], &[Player { name: "carol", held: &held }]);
+    let checked = check_beside(&[candidate("alice", 4)], &[Holder { name: "carol", held: &held }]);
     assert_eq!((checked[0].admitted(), &checked[0].held), (vec![peer.address], &vec![(peer.address, UtcUs(4))]));
     // Whoever has had it longer and does not answer right there has it, and gets nothing.
     let silent = Peer::start(|_| Reply::Silence);
@@ -163,8 +163,8 @@ fn who_plays_at_an_address_keeps_it_from_all_who_have_not_had_it_longer() {
         is_right.extend(claims.iter().map(|claim| claim.is_right));
         vec![UtcUs(4); claims.len()]
     };
-    let player = Player { name: "carol", held: &held };
-    let checked = check_since(&[first], &[player], by, Duration::from_secs(2), &mut since);
+    let holder = Holder { name: "carol", held: &held };
+    let checked = check_since(&[first], &[holder], by, Duration::from_secs(2), &mut since);
     assert!(!checked[0].ready() && checked[0].taken.is_empty() && is_right == [false], "{checked:?}");
 }
 

@@ -17,7 +17,7 @@ pub mod prepare;
 pub mod report;
 pub mod service;
 
-pub use prepare::{Candidate, Checked, CheckedBy, Claim, Player, Taken, check, check_since};
+pub use prepare::{Candidate, Checked, CheckedBy, Claim, Holder, Taken, check, check_since};
 pub use report::{Finding, ProbeReport, ProbedExchange};
 pub use service::{ProbeService, Settings};
 

@@ -56,7 +56,7 @@ impl<'a> Candidate<'a> {
 
 /// Somebody who plays, where it does so, and since when it has had each of these.
 #[derive(Clone, Copy, Debug)]
-pub struct Player<'a> {
+pub struct Holder<'a> {
     pub name: &'a str,
     pub held: &'a [(SocketAddr, UtcUs)],
 }
@@ -167,7 +167,7 @@ pub fn check(candidates: &[Candidate<'_>], by: CheckedBy<'_>, timeout: Duration)
 /// The same beside those who play; an address that several name is theirs who have had it longest.
 pub fn check_since(
     candidates: &[Candidate<'_>],
-    playing: &[Player<'_>],
+    playing: &[Holder<'_>],
     by: CheckedBy<'_>,
     timeout: Duration,
     since: &mut Since<'_>,
@@ -175,7 +175,7 @@ pub fn check_since(
     let playing = if by.policy.allow_shared { &[] } else { playing };
     let round = Round {
         candidates,
-        playing: &Players::new(playing),
+        playing: &Holders::new(playing),
         by,
         until: Instant::now() + timeout,
         queue: Mutex::new((0..candidates.len()).map(|index| (index, Turn::Quick)).collect()),
@@ -200,38 +200,38 @@ pub fn check_since(
 /// How good somebody's right to an address is; the least is the best. The house before all, then who has had it longest, then who
 /// plays there, then who comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
+struct Precedence {
     is_guest: bool,
     since: UtcUs,
     is_candidate: bool,
     place: usize,
 }
 
-impl Right {
-    fn of_player(name: &str, since: UtcUs) -> Right {
-        Right { is_guest: name != HOUSE, since, is_candidate: false, place: 0 }
+impl Precedence {
+    fn of_holder(name: &str, since: UtcUs) -> Precedence {
+        Precedence { is_guest: name != HOUSE, since, is_candidate: false, place: 0 }
     }
 
-    fn of_candidate(name: &str, since: UtcUs, place: usize) -> Right {
-        Right { is_guest: name != HOUSE, since, is_candidate: true, place }
+    fn of_candidate(name: &str, since: UtcUs, place: usize) -> Precedence {
+        Precedence { is_guest: name != HOUSE, since, is_candidate: true, place }
     }
 }
 
 /// Who plays at an address, in whatever form it is written.
 #[derive(Debug)]
-struct Players<'a>(HashMap<SocketAddr, (&'a str, UtcUs)>);
+struct Holders<'a>(HashMap<SocketAddr, (&'a str, UtcUs)>);
 
-impl<'a> Players<'a> {
-    fn new(playing: &[Player<'a>]) -> Players<'a> {
-        let held = playing.iter().flat_map(|player| player.held.iter().map(|held| (player.name, held)));
-        Players(held.map(|(name, (address, since))| (comparable(*address), (name, *since))).collect())
+impl<'a> Holders<'a> {
+    fn new(playing: &[Holder<'a>]) -> Holders<'a> {
+        let held = playing.iter().flat_map(|holder| holder.held.iter().map(|held| (holder.name, held)));
+        Holders(held.map(|(name, (address, since))| (comparable(*address), (name, *since))).collect())
     }
 
     /// Whether a candidate may turn out to have the best right to an address.
     fn leave(&self, candidate: &Candidate<'_>, address: SocketAddr) -> bool {
         self.0.get(&comparable(address)).is_none_or(|(name, since)| {
-            let its = Right::of_candidate(candidate.name, candidate.typed_at, 0);
-            *name == candidate.name || its < Right::of_player(name, *since)
+            let its = Precedence::of_candidate(candidate.name, candidate.typed_at, 0);
+            *name == candidate.name || its < Precedence::of_holder(name, *since)
         })
     }
 }
@@ -257,7 +257,7 @@ impl Try {
 
 struct Round<'a> {
     candidates: &'a [Candidate<'a>],
-    playing: &'a Players<'a>,
+    playing: &'a Holders<'a>,
     by: CheckedBy<'a>,
     until: Instant,
     queue: Mutex<VecDeque<(usize, Turn)>>,
@@ -330,7 +330,7 @@ impl Round<'_> {
 }
 
 /// Of an address that several name, those have it who have the best right to it.
-fn note_taken(candidates: &[Candidate<'_>], playing: &[Player<'_>], checked: &mut [Checked], since: &mut Since<'_>) {
+fn note_taken(candidates: &[Candidate<'_>], playing: &[Holder<'_>], checked: &mut [Checked], since: &mut Since<'_>) {
     let mut claims: Vec<Claim> = Vec::new();
     for (place, (candidate, checked)) in candidates.iter().zip(&*checked).enumerate() {
         let named = if checked.addresses.is_empty() { candidate.known } else { &checked.addresses };
@@ -342,16 +342,16 @@ fn note_taken(candidates: &[Candidate<'_>], playing: &[Player<'_>], checked: &mu
     let since = since(&claims);
     let claims = claims.into_iter().zip(since).map(|(Claim { place, address, .. }, since)| {
         let name = candidates[place].name;
-        (Right::of_candidate(name, since, place), name, address)
+        (Precedence::of_candidate(name, since, place), name, address)
     });
-    let players = playing.iter().flat_map(|Player { name, held }| {
-        held.iter().map(|(address, since)| (Right::of_player(name, *since), *name, *address))
+    let holders = playing.iter().flat_map(|Holder { name, held }| {
+        held.iter().map(|(address, since)| (Precedence::of_holder(name, *since), *name, *address))
     });
-    let mut rights: Vec<(Right, &str, SocketAddr)> = players.chain(claims).collect();
-    rights.sort_unstable();
+    let mut ranked: Vec<(Precedence, &str, SocketAddr)> = holders.chain(claims).collect();
+    ranked.sort_unstable();
     let mut owners: HashMap<SocketAddr, (&str, UtcUs)> = HashMap::new();
-    for (right, name, address) in rights {
-        owners.entry(comparable(address)).or_insert((name, right.since));
+    for (precedence, name, address) in ranked {
+        owners.entry(comparable(address)).or_insert((name, precedence.since));
     }
     for (candidate, checked) in candidates.iter().zip(checked) {
         for address in &checked.addresses {

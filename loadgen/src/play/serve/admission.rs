@@ -10,7 +10,7 @@
 use super::Home;
 use crate::Failed;
 use crate::admit::probe::{
-    Candidate, Checked, CheckedBy, Claim, Player, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
+    Candidate, Checked, CheckedBy, Claim, Holder, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
 };
 use crate::admit::resolve::names::Names;
 use crate::admit::resolver::{self, Followed, News, Resolved, Resolver};
@@ -310,7 +310,7 @@ impl AdmissionLoop {
         // Also of those who move: where they are is theirs until they are gone.
         let held: Vec<(&str, Vec<(SocketAddr, UtcUs)>)> =
             self.inside.iter().map(|(contestant, inside)| (name(*contestant), inside.held())).collect();
-        let playing: Vec<Player<'_>> = held.iter().map(|(name, held)| Player { name, held }).collect();
+        let playing: Vec<Holder<'_>> = held.iter().map(|(name, held)| Holder { name, held }).collect();
         let now = Clock::now().utc_base;
         let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
         let terms = Terms::new(self.control.contest.rules, deadlines);
