@@ -83,12 +83,12 @@ pub struct Tls {
     records: usize,
     /// Messages after the handshake that may still be looked at.
     messages: u32,
-    phase: Phase,
+    state: TlsState,
     /// Ended by the peer before the handshake was done.
     is_cut: bool,
 }
 
-enum Phase {
+enum TlsState {
     New {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -109,16 +109,16 @@ enum Phase {
 impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
-        let phase = Phase::New { config, name, incoming: Incoming::default() };
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, messages: u32::MAX, phase, is_cut: false }
+        let state = TlsState::New { config, name, incoming: Incoming::default() };
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, messages: u32::MAX, state, is_cut: false }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
     pub fn wants_handshake(&self) -> bool {
-        match &self.phase {
-            Phase::New { .. } => true,
-            Phase::Handshake { is_fresh, .. } => *is_fresh,
-            Phase::Traffic(_) | Phase::Over => false,
+        match &self.state {
+            TlsState::New { .. } => true,
+            TlsState::Handshake { is_fresh, .. } => *is_fresh,
+            TlsState::Traffic(_) | TlsState::Over => false,
         }
     }
 
@@ -142,7 +142,7 @@ impl Tls {
 
     #[inline]
     pub fn is_established(&self) -> bool {
-        matches!(self.phase, Phase::Traffic(_))
+        matches!(self.state, TlsState::Traffic(_))
     }
 
     /// What is to be sent before any request.
@@ -162,17 +162,17 @@ impl Tls {
     /// The keys are used up, and this version has no way to change them: the connection is to be ended.
     #[inline]
     pub fn is_worn_out(&self) -> bool {
-        match &self.phase {
-            Phase::Traffic(traffic) => traffic.sealer.sealed() >= RECORDS_MAX && !traffic.is_13(),
-            Phase::New { .. } | Phase::Handshake { .. } | Phase::Over => false,
+        match &self.state {
+            TlsState::Traffic(traffic) => traffic.sealer.sealed() >= RECORDS_MAX && !traffic.is_13(),
+            TlsState::New { .. } | TlsState::Handshake { .. } | TlsState::Over => false,
         }
     }
 
     /// Bytes of the peer, which are changed where they lie. `plain` gets what was in them.
     #[inline]
     pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
-        match &mut self.phase {
-            Phase::Traffic(traffic) => {
+        match &mut self.state {
+            TlsState::Traffic(traffic) => {
                 let (outgoing, records, messages) = (&mut self.outgoing, &mut self.records, &mut self.messages);
                 let sides = &mut Sides { outgoing, records, messages };
                 let came = traffic.on_bytes(bytes, sides, plain);
@@ -181,28 +181,28 @@ impl Tls {
                 }
                 came
             }
-            Phase::Handshake { incoming, is_fresh, .. } => {
+            TlsState::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
                 incoming.keep(bytes)
             }
             // It is looked at when there is time for a handshake.
-            Phase::New { incoming, .. } => incoming.keep(bytes),
-            Phase::Over => Opened::Plain(Step::Go),
+            TlsState::New { incoming, .. } => incoming.keep(bytes),
+            TlsState::Over => Opened::Plain(Step::Go),
         }
     }
 
     /// The peer has said its last: nothing more is said to it.
     pub fn end(&mut self) {
-        (self.phase, self.sent, self.outgoing) = (Phase::Over, 0, Vec::new());
+        (self.state, self.sent, self.outgoing) = (TlsState::Over, 0, Vec::new());
     }
 
     /// The peer has ended the connection without a word of TLS. `true`: what came in the handshake before that was not looked
     /// at, and may say why. [`Tls::handshake`] looks at it, and fails in any case.
     pub fn on_cut(&mut self) -> bool {
-        self.is_cut = match &self.phase {
-            Phase::New { incoming, .. } => !incoming.bytes.is_empty(),
-            Phase::Handshake { is_fresh, .. } => *is_fresh,
-            Phase::Traffic(_) | Phase::Over => false,
+        self.is_cut = match &self.state {
+            TlsState::New { incoming, .. } => !incoming.bytes.is_empty(),
+            TlsState::Handshake { is_fresh, .. } => *is_fresh,
+            TlsState::Traffic(_) | TlsState::Over => false,
         };
         if !self.is_cut {
             self.end();
@@ -213,7 +213,7 @@ impl Tls {
     /// We say no more: what that is said by, or an alert before it, stands in [`Tls::outgoing`] then.
     pub fn part(&mut self) {
         const CLOSE_NOTIFY: [u8; 2] = [WARNING, 0];
-        if let Phase::Traffic(traffic) = &mut self.phase
+        if let TlsState::Traffic(traffic) = &mut self.state
             && !traffic.add(Content::Alert, &CLOSE_NOTIFY, &mut self.outgoing)
         {
             self.end();
@@ -234,15 +234,15 @@ impl Tls {
     }
 
     fn go_on(&mut self) -> Handshake {
-        if let Phase::New { config, name, incoming } = &mut self.phase {
+        if let TlsState::New { config, name, incoming } = &mut self.state {
             let connection = match UnbufferedClientConnection::new(Arc::clone(config), name.clone()) {
                 Ok(connection) => Box::new(connection),
                 Err(error) => return self.fail(TlsReason::of(&error)),
             };
             let incoming = std::mem::take(incoming);
-            self.phase = Phase::Handshake { connection, incoming, is_fresh: false };
+            self.state = TlsState::Handshake { connection, incoming, is_fresh: false };
         }
-        let Phase::Handshake { connection, incoming, is_fresh } = &mut self.phase else {
+        let TlsState::Handshake { connection, incoming, is_fresh } = &mut self.state else {
             return if self.is_established() { Handshake::Done } else { Handshake::Waits };
         };
         *is_fresh = false;
@@ -287,12 +287,13 @@ impl Tls {
         if !is_done {
             return Handshake::Waits;
         }
-        let Phase::Handshake { connection, incoming, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
+        let TlsState::Handshake { connection, incoming, .. } = std::mem::replace(&mut self.state, TlsState::Over)
+        else {
             unreachable!("it was one");
         };
         match Traffic::new(*connection, incoming.bytes, early) {
             Some(traffic) => {
-                self.phase = Phase::Traffic(Box::new(traffic));
+                self.state = TlsState::Traffic(Box::new(traffic));
                 Handshake::Done
             }
             None => Handshake::Failed(TlsReason::Protocol),
@@ -300,7 +301,7 @@ impl Tls {
     }
 
     fn fail(&mut self, reason: TlsReason) -> Handshake {
-        self.phase = Phase::Over;
+        self.state = TlsState::Over;
         Handshake::Failed(reason)
     }
 
@@ -308,19 +309,19 @@ impl Tls {
     /// there. `None`: not established.
     #[inline]
     pub fn layout(&self, before: usize, request: usize) -> Option<Layout> {
-        match &self.phase {
-            Phase::Traffic(traffic) => {
+        match &self.state {
+            TlsState::Traffic(traffic) => {
                 let each = (PLAINTEXT_MAX / request).max(1);
                 let first = before + traffic.sealer.plaintext_at();
                 Some(Layout { before, first, request, each, stride: traffic.sealer.record_len(each * request) })
             }
-            Phase::New { .. } | Phase::Handshake { .. } | Phase::Over => None,
+            TlsState::New { .. } | TlsState::Handshake { .. } | TlsState::Over => None,
         }
     }
 
     /// Seals the first `count` requests of a layout. Returns how long all is, what stands before them included.
     pub fn seal(&mut self, area: &mut [u8], layout: &Layout, count: usize) -> Option<usize> {
-        let Phase::Traffic(traffic) = &mut self.phase else { return None };
+        let TlsState::Traffic(traffic) = &mut self.state else { return None };
         let mut from = layout.before;
         let mut rest = count;
         while rest > 0 {
@@ -614,13 +615,13 @@ impl Traffic {
     }
 }
 
-impl std::fmt::Debug for Phase {
+impl std::fmt::Debug for TlsState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Phase::New { .. } => "New",
-            Phase::Handshake { .. } => "Handshake",
-            Phase::Traffic(_) => "Traffic",
-            Phase::Over => "Over",
+            TlsState::New { .. } => "New",
+            TlsState::Handshake { .. } => "Handshake",
+            TlsState::Traffic(_) => "Traffic",
+            TlsState::Over => "Over",
         })
     }
 }

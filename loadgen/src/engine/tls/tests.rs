@@ -560,7 +560,7 @@ fn keys_may_be_changed_by_either_side_and_not_without_end() {
         assert_eq!(pair.answer(b"after"), Ok(b"after".to_vec()));
         assert_eq!(pair.ask(100, 3), requests(100, 3));
     }
-    let Phase::Traffic(traffic) = &mut pair.tls.phase else { panic!("established") };
+    let TlsState::Traffic(traffic) = &mut pair.tls.state else { panic!("established") };
     traffic.update_own_key(&mut pair.tls.outgoing).expect("TLS 1.3");
     pair.carry().expect("the update");
     assert_eq!(pair.ask(100, 3), requests(100, 3));
@@ -598,7 +598,7 @@ fn used_up_keys_are_changed_where_that_is_known_and_wear_a_connection_out_where_
     for version in [&TLS13, &TLS12] {
         let mut pair = Pair::new(&client(&identity), &server(&identity, version, None), "localhost", 100);
         pair.carry().expect("a handshake");
-        let Phase::Traffic(traffic) = &mut pair.tls.phase else { panic!("established") };
+        let TlsState::Traffic(traffic) = &mut pair.tls.state else { panic!("established") };
         traffic.sealer.skip_to(RECORDS_MAX - 1);
         let layout = pair.tls.layout(0, 10).expect("established");
         let mut area = vec![0; Layout::room(10, 1)];
@@ -733,7 +733,7 @@ impl Lawless {
 
     /// What this connection keeps.
     fn kept(&self) -> usize {
-        let Phase::Traffic(traffic) = &self.tls.phase else { return 0 };
+        let TlsState::Traffic(traffic) = &self.tls.state else { return 0 };
         self.tls.outgoing.capacity() + traffic.message.capacity() + traffic.partial.capacity()
     }
 
