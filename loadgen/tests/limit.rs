@@ -34,7 +34,11 @@ fn a_server_that_holds_the_most_that_is_asked_is_not_broken() {
         assert_eq!((&result["holds"], &result["breaks_at"]), (&Value::from(10), &Value::Null), "{result}");
     }
     let steps = result["steps"].as_array().expect("steps");
-    assert!(steps[0]["rate"] == 5 && steps.iter().all(|step| step["right"] == step["due"]), "{result}");
+    assert!(
+        steps[0]["rate"] == 5
+            && steps.iter().all(|step| step["verified"] == step["due"] && step["right"] == step["verified"]),
+        "{result}"
+    );
     assert!(std::fs::read_to_string(page).expect("a page").contains("<circle"));
 }
 
@@ -52,7 +56,7 @@ fn a_server_that_answers_wrongly_holds_nothing() {
         assert_eq!(output.status.code(), Some(0));
         let told = limit(&url, &["--start", "1", "--expect-from", "EC2"]);
         let text = String::from_utf8_lossy(&told.stdout);
-        assert!(text.contains("FAILED: too few are right") && text.contains("holds no rate"), "{text}");
+        assert!(text.contains("FAILED: too few are verified") && text.contains("holds no rate"), "{text}");
     }
 }
 
@@ -74,10 +78,11 @@ fn with_few_descriptors_it_climbs_with_as_many_connections_as_there_may_be() {
 #[test]
 fn contradictions_are_told_before_anything_is_sent() {
     // (flags, part of the sentence)
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["--hold", "100ms"], "is over before an exchange of 300ms can fail"),
         (&["--start", "20", "--max", "10"], "may not go above 10/s"),
         (&["--step", "x1"], "x1.25"),
+        (&["--verified", "101%"], "in percent"),
         (&["--right", "101%"], "in percent"),
         (&["--report", "-"], "--report wants a file"),
     ];

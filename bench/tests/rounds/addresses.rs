@@ -101,10 +101,10 @@ fn who_names_the_server_of_another_gets_nothing_and_the_other_keeps_all() {
         );
     }
     // Whose it is organisers may read.
-    let sentence = format!("bobby gets nothing at {alice}, which is alice's");
-    let said = |line: &str| line.contains(&sentence).then_some(());
+    let message = format!("bobby gets nothing at {alice}, which is alice's");
+    let said = |line: &str| line.contains(&message).then_some(());
     let generator = arena.generators.get_mut("g1").expect("it serves");
-    generator.wait_for(&sentence, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for(&message, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
     arena.assert_proved(&["g1", "g2"]);
 }
 
@@ -176,12 +176,12 @@ fn an_address_that_falls_silent_loses_its_part_alone_and_gets_it_back() {
     wait_until(start + 3 * SECOND);
     assert!(served(&second) > 50, "{}", served(&second));
     second.signal(Signal::STOP);
-    let silent = format!("team: {} gave no right answer for ten seconds", second.endpoint);
-    let back = format!("team: {} gave three right answers", second.endpoint);
-    let says = |arena: &mut Arena, sentence: &str| {
-        let said = |line: &str| line.contains(sentence).then_some(());
+    let silent = format!("team: {} gave no answer with the right token for ten seconds", second.endpoint);
+    let back = format!("team: {} gave three answers with the right token", second.endpoint);
+    let says = |arena: &mut Arena, message: &str| {
+        let said = |line: &str| line.contains(message).then_some(());
         let generator = arena.generators.get_mut("g1").expect("it serves");
-        generator.wait_for(sentence, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+        generator.wait_for(message, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
     };
     says(&mut arena, &silent);
     // What was under way there fails within its timeout; from then on the other one answers everything.

@@ -467,9 +467,9 @@ impl<'a> OutcomeRecorder<'a> {
         self.sample(&exchange, noted, 1 << failure as u16, missed, &ResponseBytes::NOTHING);
     }
 
-    /// Leaves a trace of an outcome. `right`: wholly.
+    /// Leaves a trace of an outcome. `verified`: all three headers right.
     #[inline]
-    fn note(&mut self, exchange: &Exchange, outcome: Outcome, right: bool) -> Trace {
+    fn note(&mut self, exchange: &Exchange, outcome: Outcome, verified: bool) -> Trace {
         let latency_us = (self.now - exchange.intended) / NS_PER_US;
         let (instant, lag_us) = match exchange.sent {
             Exchange::NOT_SENT => (exchange.intended, NEVER_SENT),
@@ -499,17 +499,17 @@ impl<'a> OutcomeRecorder<'a> {
             self.block.note_trouble(self.timeouts.own_cause().map(trouble));
         }
         if !self.plan.holds.is_empty() {
-            self.count_in_hold(&trace, outcome, right, came_late && !is_void);
+            self.count_in_hold(&trace, outcome, verified, came_late && !is_void);
         }
         trace
     }
 
     /// Counts an outcome in the hold of its step, by what its trace says, so that the audit comes to the same.
-    fn count_in_hold(&mut self, trace: &Trace, outcome: Outcome, right: bool, late: bool) {
+    fn count_in_hold(&mut self, trace: &Trace, outcome: Outcome, verified: bool, late: bool) {
         let Some(step) = self.plan.hold_at(trace.intended(self.block.traces.base)) else { return };
         let Some(counts) = self.block.hold.of(step, self.contestant) else { return };
         counts.due += 1;
-        counts.right += u64::from(right);
+        counts.right += u64::from(verified);
         counts.late += u64::from(late);
         match outcome {
             Outcome::Answered(_) | Outcome::Failed(Failure::Status) => counts.latency.record(trace.latency_us.into()),
@@ -585,7 +585,7 @@ impl OutcomeSink for OutcomeRecorder<'_> {
         self.block.last = now;
         let counts = self.counts(exchange.scored);
         let row = &mut counts.row;
-        let mut right = false;
+        let mut verified = false;
         let failing = match outcome {
             Outcome::Answered(observed) => {
                 let sent = plan.utc_us(exchange.sent);
@@ -594,8 +594,8 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                     return self.settle(exchange, Outcome::Failed(Failure::OwnFault), came);
                 }
                 row.tally.answered(verdict);
-                right = verdict.verified();
-                counts.meter.verified += u64::from(right);
+                verified = verdict.verified();
+                counts.meter.verified += u64::from(verified);
                 row.latency.record((now - exchange.intended) / NS_PER_US);
                 let took_us = (now - exchange.sent) / NS_PER_US;
                 row.service.record(took_us);
@@ -625,7 +625,7 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                 1 << failure as u16
             }
         };
-        let trace = self.note(exchange, outcome, right);
+        let trace = self.note(exchange, outcome, verified);
         if failing != 0 {
             self.note_cause(exchange, outcome, came);
             self.sample(exchange, trace, failing, None, came);

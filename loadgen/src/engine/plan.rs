@@ -126,7 +126,7 @@ impl PartialEq for TlsServer {
 #[derive(Clone, Debug)]
 pub struct Target {
     pub address: SocketAddr,
-    /// It gave no right answer for long: nothing of the flood goes there while another address of the contestant answers.
+    /// It gave no answer with the right token for long: nothing of the flood goes there while another address of the contestant answers.
     pub is_silent: bool,
     /// What is counted there, by all workers, for as long as the contestant has it.
     pub meter: Arc<AddressMeter>,

@@ -19,10 +19,12 @@ pub struct LimitStep {
     pub rate: u64,
     pub trial: Trial,
     pub verdict: HoldVerdict,
-    /// Requests that fell due in the hold, those whose answers were wholly right, and those that count for nobody.
+    /// Requests that fell due in the hold, those that were verified, and those that count for nobody.
     pub due: u64,
-    pub right: u64,
+    pub verified: u64,
     pub own_fault: u64,
+    /// `verified` by its older name; goes with 0.3.
+    pub right: u64,
     /// From the intended instant, in microseconds; null where nothing was answered.
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
@@ -56,9 +58,9 @@ impl LimitStep {
     pub fn line(&self) -> String {
         let quantile = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
         format!(
-            "  {:>11}/s  {:>10} right   p50 {:>10}   p99 {:>10}   {}\n",
+            "  {:>11}/s  {:>10} verified   p50 {:>10}   p99 {:>10}   {}\n",
             grouped(self.rate),
-            percent(self.right, self.due.saturating_sub(self.own_fault)),
+            percent(self.verified, self.due.saturating_sub(self.own_fault)),
             quantile(self.p50_us),
             quantile(self.p99_us),
             self.verdict_in_words()
@@ -69,7 +71,7 @@ impl LimitStep {
         match (self.verdict, self.trial) {
             (HoldVerdict::Passed, Trial::Confirm) => "held again",
             (HoldVerdict::Passed, _) => "passed",
-            (HoldVerdict::FailedByRight, _) => "FAILED: too few are right",
+            (HoldVerdict::FailedByRight, _) => "FAILED: too few are verified",
             (HoldVerdict::FailedByP99, _) => "FAILED: too slow",
             (HoldVerdict::NotValid, _) => "not valid: this machine was too slow",
             (HoldVerdict::Rested, _) => "a rest",
@@ -109,7 +111,7 @@ impl LimitResult {
     }
 
     fn terms(&self) -> String {
-        format!("{} % are right and p99 is at most {}", self.pass.right * 100.0, micros(self.pass.p99_us))
+        format!("{} % are verified and p99 is at most {}", self.pass.right * 100.0, micros(self.pass.p99_us))
     }
 
     /// What came of it.
@@ -262,6 +264,7 @@ mod tests {
             trial: Trial::Climb,
             verdict,
             due: rate * 5,
+            verified: rate * 5,
             right: rate * 5,
             own_fault: 0,
             p50_us: p99_us,
@@ -284,7 +287,7 @@ mod tests {
         let mut result = result();
         assert_eq!(
             result.message(),
-            "holds 1,000/s while 99.5 % are right and p99 is at most 50.00 ms; breaks at 1,250/s by latency\n"
+            "holds 1,000/s while 99.5 % are verified and p99 is at most 50.00 ms; breaks at 1,250/s by latency\n"
         );
         assert!(result.is_found());
         result.found(Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Generator) });

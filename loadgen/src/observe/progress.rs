@@ -50,7 +50,7 @@ impl Bar {
             None => now.saturating_since(self.start) / 1_000_000,
         });
         self.bar.set_message(format!(
-            "{}/s  right {}  wrong or failed {}  p99 {}",
+            "{}/s  verified {}  wrong or failed {}  p99 {}",
             grouped(rate),
             grouped(verified),
             grouped(answers - verified + failures),

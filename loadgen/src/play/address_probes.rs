@@ -1,5 +1,5 @@
 //! Addresses that fell silent while others of their contestant answer: each is asked beside the flood, once a second, until it
-//! has given three right answers in a row. These requests cost no points and hold no connection of the flood.
+//! has given three answers with the right token in a row. These requests cost no points and hold no connection of the flood.
 //!
 //! Each question has a thread for the time of its answer, and there are few at once.
 
@@ -36,7 +36,7 @@ pub struct AddressProbes {
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     place: Place,
-    is_right: bool,
+    is_alive: bool,
 }
 
 /// What is known of one address.
@@ -44,8 +44,8 @@ struct Answer {
 struct Asked {
     next_at: Instant,
     is_under_way: bool,
-    /// Right answers in a row.
-    right: u64,
+    /// Answers with the right token in a row.
+    in_a_row: u64,
 }
 
 impl Default for AddressProbes {
@@ -56,13 +56,13 @@ impl Default for AddressProbes {
 }
 
 impl AddressProbes {
-    /// Asks whoever is due, and says which addresses have answered right. `generators`: how many ask by turns.
+    /// Asks whoever is due, and says which addresses are alive again. `generators`: how many ask by turns.
     pub fn look(&mut self, plan: &Plan, terms: &Terms, generators: u64) -> Vec<Place> {
         let silent: BTreeSet<Place> = silent(plan).collect();
         self.asked.retain(|place, _| silent.contains(place));
         let now = Instant::now();
         for place in silent {
-            self.asked.entry(place).or_insert(Asked { next_at: now, is_under_way: false, right: 0 });
+            self.asked.entry(place).or_insert(Asked { next_at: now, is_under_way: false, in_a_row: 0 });
         }
         let back = self.take_answers();
         let every = EVERY.saturating_mul(u32::try_from(generators.max(1)).unwrap_or(u32::MAX));
@@ -87,12 +87,12 @@ impl AddressProbes {
 
     fn take_answers(&mut self) -> Vec<Place> {
         let mut back = Vec::new();
-        while let Ok(Answer { place, is_right }) = self.answers.try_recv() {
+        while let Ok(Answer { place, is_alive }) = self.answers.try_recv() {
             self.under_way -= 1;
             let Some(asked) = self.asked.get_mut(&place) else { continue };
             asked.is_under_way = false;
-            asked.right = if is_right { asked.right + 1 } else { 0 };
-            if asked.right >= ANSWERS_AGAIN {
+            asked.in_a_row = if is_alive { asked.in_a_row + 1 } else { 0 };
+            if asked.in_a_row >= ANSWERS_AGAIN {
                 self.asked.remove(&place);
                 back.push(place);
             }
@@ -105,13 +105,13 @@ impl AddressProbes {
         let tell = self.tell.clone();
         let ask = move || {
             let probed = probe_once(place.1, &request, tls.as_ref(), &terms);
-            let is_right = probed.is_ok_and(|exchange| match exchange.finding {
+            let is_alive = probed.is_ok_and(|exchange| match exchange.finding {
                 // Whoever echoes the token is alive, whatever else it says.
                 Finding::Answered(headers) => headers[0].right,
                 Finding::Failed { .. } => false,
             });
             // After the end of the round nobody wants to know.
-            let _ = tell.send(Answer { place, is_right });
+            let _ = tell.send(Answer { place, is_alive });
         };
         let is_asked = thread::Builder::new().name("probe".to_owned()).spawn(ask).is_ok();
         self.under_way += usize::from(is_asked);

@@ -20,7 +20,7 @@ pub(super) struct Naming<'a> {
     pub(super) typed_at: UtcUs,
     pub(super) address: SocketAddr,
     /// It has answered right there: from now on at the latest it is known.
-    pub(super) is_right: bool,
+    pub(super) is_verified: bool,
 }
 
 /// What Redis has said so far.
@@ -45,12 +45,12 @@ impl Claims {
             Host::Name(_) | Host::V4(_) | Host::V6(_) => None,
         });
         let named: Vec<Option<Named>> = named.collect();
-        let unknown = |is_right: bool| -> Vec<Named> {
-            let asked = named.iter().zip(claims).filter(|(_, claim)| claim.is_right == is_right);
+        let unknown = |is_verified: bool| -> Vec<Named> {
+            let asked = named.iter().zip(claims).filter(|(_, claim)| claim.is_verified == is_verified);
             asked.filter_map(|(named, _)| named.clone()).filter(|named| !self.known.contains_key(named)).collect()
         };
-        let (right, others) = (unknown(true), unknown(false));
-        self.ask(right, |scoreboard, contest, named| scoreboard.note_named(contest, named, now));
+        let (verified, others) = (unknown(true), unknown(false));
+        self.ask(verified, |scoreboard, contest, named| scoreboard.note_named(contest, named, now));
         self.ask(others, Scoreboard::named_since);
         let since = claims.iter().zip(named).map(|(claim, named)| {
             let seen = |named: &Named| self.known.get(named).map_or(NOBODY_KNOWS, |seen| claim.typed_at.max(*seen));

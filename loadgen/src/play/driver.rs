@@ -346,7 +346,7 @@ impl Driver {
         }
     }
 
-    /// Asks the addresses that fell silent while others of their contestant answer; who has answered right gets the flood again.
+    /// Asks the addresses that fell silent while others of their contestant answer; who has answered with the right token three times gets the flood again.
     fn ask_silent(&mut self) {
         let Some(gate) = &mut self.gate else { return };
         let now = self.source.counted().map_or(RunInstant::START, |progress| progress.now);
@@ -369,8 +369,10 @@ impl Driver {
                 let was_silent = was.addresses.iter().any(|one| one.address == target.address && one.is_silent);
                 if target.is_silent != was_silent {
                     let what = match target.is_silent {
-                        true => "gave no right answer for ten seconds and gets one probe a second until it gives three",
-                        false => "gave three right answers and gets its part of the requests again",
+                        true => {
+                            "gave no answer with the right token for ten seconds and gets one probe a second until it gives three"
+                        }
+                        false => "gave three answers with the right token and gets its part of the requests again",
                     };
                     eprintln!("flowtest-loadgen: {}: {} {what}", is.name, target.address);
                 }

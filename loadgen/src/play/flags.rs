@@ -60,7 +60,7 @@ pub struct Stress {
     pub warmup: Duration,
     #[command(flatten)]
     pub server: ServerFlags,
-    /// So many of all requests shall be right, in percent: fewer are exit code 1.
+    /// So many of all requests shall be verified (all three headers right), in percent: fewer are exit code 1.
     #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_MIN_VERIFIED", value_parser = percent)]
     pub min_verified: Option<f64>,
     /// For comparison only: features of the kernel that are left unused (no_sqarray, min_wait).
@@ -155,9 +155,10 @@ pub struct Limit {
     /// The endpoint: [https://]host[:port][/path], http:// when no scheme is given.
     #[arg(value_name = "URL")]
     pub url: String,
-    /// So many of all requests shall be right for a rate to be held, in percent.
-    #[arg(long, default_value = "99.5%", value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_RIGHT", value_parser = percent)]
-    pub right: f64,
+    /// So many of all requests shall be verified (all three headers right) for a rate to be held, in percent.
+    #[arg(long, alias = "right", default_value = "99.5%", value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_RIGHT",
+          value_parser = percent)]
+    pub verified: f64,
     /// So long may the slowest but one in a hundred take, from the instant at which it was due.
     #[arg(long, default_value = "250ms", value_name = "TIME", env = "FLOWTEST_LOADGEN_P99", value_parser = duration)]
     pub p99: Duration,

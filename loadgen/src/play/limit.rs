@@ -135,6 +135,7 @@ fn step(
         rate: hold.sent(),
         trial: hold.trial,
         due: total.requests,
+        verified: total.verified,
         right: total.verified,
         own_fault: total.failed.own_fault,
         p50_us: total.latency_us.p50,
@@ -145,7 +146,7 @@ fn step(
 }
 
 fn pass(flags: &Limit) -> Pass {
-    Pass { right: flags.right / 100.0, p99_us: flags.p99.as_micros() as u64 }
+    Pass { right: flags.verified / 100.0, p99_us: flags.p99.as_micros() as u64 }
 }
 
 fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, most: u32, rate: u64) -> Plan {
@@ -170,6 +171,6 @@ impl LimitStep {
     /// What the ladder is told. What our own side could not judge says nothing about the server.
     fn judged(&self, pass: &Pass) -> Measured {
         let due = self.due.saturating_sub(self.own_fault);
-        Measured { due, right: self.right, p99_us: self.p99_us, valid: self.valid }.beside(self.own_fault, pass)
+        Measured { due, right: self.verified, p99_us: self.p99_us, valid: self.valid }.beside(self.own_fault, pass)
     }
 }

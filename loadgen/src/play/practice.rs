@@ -232,7 +232,7 @@ impl Session {
                 endpoint: &endpoint,
                 typed_at,
                 address: claim.address,
-                is_right: claim.is_right,
+                is_verified: claim.is_verified,
             };
             claims.since(&claimed.iter().map(naming).collect::<Vec<_>>(), now)
         };
@@ -259,7 +259,7 @@ impl Session {
         let others = roster.iter().enumerate().filter(|(_, (name, ..))| *name != self.request.contestant);
         let found = others.filter_map(|(place, (name, endpoint, typed_at))| {
             let addresses = names.addresses(endpoint, until.saturating_duration_since(Instant::now())).ok()?;
-            let naming = |address| Naming { name, endpoint, typed_at: *typed_at, address, is_right: false };
+            let naming = |address| Naming { name, endpoint, typed_at: *typed_at, address, is_verified: false };
             let named: Vec<Naming<'_>> = addresses.into_iter().map(naming).collect();
             let since = claims.since(&named, now);
             let after = u64::from(place > own);
@@ -354,8 +354,8 @@ impl Session {
     }
 }
 
-fn over(due: u64, right: u64) -> String {
-    match due - right.min(due) {
+fn over(due: u64, verified: u64) -> String {
+    match due - verified.min(due) {
         0 => format!("practice is over: all {due} requests were answered right"),
         wrong => format!("practice is over: {wrong} of {due} requests were not answered right: see the errors"),
     }

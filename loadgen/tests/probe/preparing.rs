@@ -158,14 +158,14 @@ fn who_plays_at_an_address_keeps_it_from_all_who_have_not_had_it_longer() {
     let first = Candidate { typed_at: UtcUs(4), ..Candidate::new("alice", &endpoint) };
     let (names, policy, trust, terms) = (self::names(), policy(), trust(), terms(Duration::from_secs(1)));
     let by = CheckedBy { names: &names, policy: &policy, trust: &trust, terms: &terms };
-    let mut is_right = Vec::new();
+    let mut is_verified = Vec::new();
     let mut since = |claims: &[Claim]| {
-        is_right.extend(claims.iter().map(|claim| claim.is_right));
+        is_verified.extend(claims.iter().map(|claim| claim.is_verified));
         vec![UtcUs(4); claims.len()]
     };
     let holder = Holder { name: "carol", held: &held };
     let checked = check_since(&[first], &[holder], by, Duration::from_secs(2), &mut since);
-    assert!(!checked[0].ready() && checked[0].taken.is_empty() && is_right == [false], "{checked:?}");
+    assert!(!checked[0].ready() && checked[0].taken.is_empty() && is_verified == [false], "{checked:?}");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn an_address_is_whose_name_has_had_it_longest_whoever_typed_first() {
     let candidates = [Candidate::new("bobby", &name), Candidate::new("alice", &typed)];
     let owner = |bobby: u64, alice: u64| {
         let mut since = |claims: &[Claim]| {
-            assert!(claims.iter().all(|claim| claim.address == peer.address && claim.is_right), "{claims:?}");
+            assert!(claims.iter().all(|claim| claim.address == peer.address && claim.is_verified), "{claims:?}");
             claims.iter().map(|claim| UtcUs([bobby, alice][claim.place])).collect()
         };
         let terms = terms(WAIT_MAX);

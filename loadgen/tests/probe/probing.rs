@@ -191,7 +191,7 @@ fn every_address_of_a_name_is_asked() {
     let report = probe(&endpoint, None, &addresses, &terms(WAIT_MAX), None, WAIT_MAX).expect("asked");
     assert!(!report.ready());
     assert_eq!(report.exchanges.len(), 6, "three tokens for each");
-    assert!(report.is_right_at(honest.address) && !report.is_right_at(wrong.address));
+    assert!(report.is_verified_at(honest.address) && !report.is_verified_at(wrong.address));
     assert!(report.message().starts_with("127.0.0.2:"), "{}", report.message());
     let mut first = terms(WAIT_MAX);
     first.every_address = false;

@@ -68,7 +68,7 @@ pub struct Claim {
     pub place: usize,
     pub address: SocketAddr,
     /// It has answered right there.
-    pub is_right: bool,
+    pub is_verified: bool,
 }
 
 /// What the check of one contestant found.
@@ -105,7 +105,7 @@ impl Checked {
         let Ok(report) = &self.outcome else { return Vec::new() };
         let is_free = |address: &SocketAddr| self.taken.iter().all(|taken| taken.address != *address);
         let addresses = self.addresses.iter().copied();
-        addresses.filter(|address| is_free(address) && report.is_right_at(*address)).collect()
+        addresses.filter(|address| is_free(address) && report.is_verified_at(*address)).collect()
     }
 
     /// What is wrong, or that all is well, for contestants. It names no other contestant, and repeats no answer that they may not
@@ -334,10 +334,10 @@ fn note_taken(candidates: &[Candidate<'_>], playing: &[Holder<'_>], checked: &mu
     let mut claims: Vec<Claim> = Vec::new();
     for (place, (candidate, checked)) in candidates.iter().zip(&*checked).enumerate() {
         let named = if checked.addresses.is_empty() { candidate.known } else { &checked.addresses };
-        let is_right = |address| checked.outcome.as_ref().is_ok_and(|report| report.is_right_at(address));
-        let named = named.iter().map(|address| Claim { place, address: *address, is_right: is_right(*address) });
+        let is_verified = |address| checked.outcome.as_ref().is_ok_and(|report| report.is_verified_at(address));
+        let named = named.iter().map(|address| Claim { place, address: *address, is_verified: is_verified(*address) });
         // Where proof is asked for nobody has what he cannot prove.
-        claims.extend(named.filter(|claim| candidate.team.is_none() || claim.is_right));
+        claims.extend(named.filter(|claim| candidate.team.is_none() || claim.is_verified));
     }
     let since = since(&claims);
     let claims = claims.into_iter().zip(since).map(|(Claim { place, address, .. }, since)| {

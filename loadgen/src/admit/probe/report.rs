@@ -60,13 +60,13 @@ pub enum Finding {
 
 impl ProbedExchange {
     /// All that was asked for is right.
-    pub fn is_right(&self) -> bool {
-        self.finding.is_right() && self.team.as_ref().is_none_or(|team| team.right)
+    pub fn is_verified(&self) -> bool {
+        self.finding.is_verified() && self.team.as_ref().is_none_or(|team| team.right)
     }
 
     /// What is wrong, what was expected and what came.
     pub fn message(&self) -> String {
-        let team = self.team.as_ref().filter(|team| !team.right).map(header_sentence);
+        let team = self.team.as_ref().filter(|team| !team.right).map(header_message);
         let found = Some(self.finding.message()).filter(|message| !message.is_empty());
         found.into_iter().chain(team).collect::<Vec<_>>().join("; ")
     }
@@ -82,12 +82,12 @@ fn words(kind: &str, message: &str, expected: &str, received: &str) -> String {
     format!("{kind}: {message} (expected: {expected}; received: {received})")
 }
 
-fn header_sentence(header: &HeaderWords) -> String {
+fn header_message(header: &HeaderWords) -> String {
     words(header.kind, &header.message, &header.expected, &header.received)
 }
 
 impl Finding {
-    pub fn is_right(&self) -> bool {
+    pub fn is_verified(&self) -> bool {
         matches!(self, Finding::Answered(headers) if headers.iter().all(|header| header.right))
     }
 
@@ -105,7 +105,7 @@ impl Finding {
                 words(failure.name(), message, expected, received)
             }
             Finding::Answered(headers) => {
-                headers.iter().filter(|header| !header.right).map(header_sentence).collect::<Vec<_>>().join("; ")
+                headers.iter().filter(|header| !header.right).map(header_message).collect::<Vec<_>>().join("; ")
             }
         }
     }
@@ -114,24 +114,24 @@ impl Finding {
 impl ProbeReport {
     /// Everything was asked and every answer was right.
     pub fn ready(&self) -> bool {
-        self.unasked == 0 && !self.exchanges.is_empty() && self.exchanges.iter().all(|exchange| exchange.is_right())
+        self.unasked == 0 && !self.exchanges.is_empty() && self.exchanges.iter().all(|exchange| exchange.is_verified())
     }
 
     /// Whether an address gave as many right answers as it was asked for.
-    pub fn is_right_at(&self, address: SocketAddr) -> bool {
+    pub fn is_verified_at(&self, address: SocketAddr) -> bool {
         let mut own = self.exchanges.iter().filter(|exchange| exchange.address == address).peekable();
-        own.peek().is_some() && own.all(|exchange| exchange.is_right())
+        own.peek().is_some() && own.all(|exchange| exchange.is_verified())
     }
 
     /// The addresses that gave as many right answers as they were asked for.
-    pub fn right_addresses(&self) -> BTreeSet<SocketAddr> {
+    pub fn verified_addresses(&self) -> BTreeSet<SocketAddr> {
         let addresses = self.exchanges.iter().map(|exchange| exchange.address);
-        addresses.filter(|address| self.is_right_at(*address)).collect()
+        addresses.filter(|address| self.is_verified_at(*address)).collect()
     }
 
     /// The exchange to show: the first that is not right, or the last.
     pub fn telling(&self) -> Option<&ProbedExchange> {
-        self.exchanges.iter().find(|exchange| !exchange.is_right()).or(self.exchanges.last())
+        self.exchanges.iter().find(|exchange| !exchange.is_verified()).or(self.exchanges.last())
     }
 
     /// Whose server it says it is; of several that are said the first that is not this contestant.
@@ -142,15 +142,15 @@ impl ProbeReport {
 
     /// The certificate of a right answer.
     pub fn certificate(&self) -> Option<&str> {
-        let mut right = self.exchanges.iter().filter(|exchange| exchange.is_right());
-        right.find_map(|exchange| exchange.certificate.as_deref())
+        let mut verified = self.exchanges.iter().filter(|exchange| exchange.is_verified());
+        verified.find_map(|exchange| exchange.certificate.as_deref())
     }
 
     /// The first answer that does not say rightly whose server it is, as a sentence; none where that is not asked for.
     pub fn disowned(&self) -> Option<String> {
         self.exchanges.iter().find_map(|exchange| {
             let team = exchange.team.as_ref().filter(|team| !team.right)?;
-            Some(format!("{}: {}", exchange.address, header_sentence(team)))
+            Some(format!("{}: {}", exchange.address, header_message(team)))
         })
     }
 
@@ -163,8 +163,8 @@ impl ProbeReport {
     /// to answer once, none was: right answers in a row are asked for.
     pub fn verdicts(&self) -> Option<ProbeVerdicts> {
         let has_failed = |exchange: &ProbedExchange| matches!(exchange.finding, Finding::Failed { .. });
-        let is_right = |exchange: &ProbedExchange| self.is_right_at(exchange.address);
-        let is_unsteady = self.exchanges.iter().any(has_failed) && !self.exchanges.iter().any(is_right);
+        let is_verified = |exchange: &ProbedExchange| self.is_verified_at(exchange.address);
+        let is_unsteady = self.exchanges.iter().any(has_failed) && !self.exchanges.iter().any(is_verified);
         self.exchanges
             .iter()
             .filter_map(|exchange| match &exchange.finding {
@@ -193,7 +193,7 @@ impl ProbeReport {
     }
 
     fn message_by(&self, words: fn(&ProbedExchange) -> String) -> String {
-        let wrong = self.exchanges.iter().find(|exchange| !exchange.is_right());
+        let wrong = self.exchanges.iter().find(|exchange| !exchange.is_verified());
         match wrong {
             Some(exchange) => match self.addresses() {
                 0 | 1 => words(exchange),

@@ -196,9 +196,9 @@ impl ProbeLoop {
         let test = move || {
             let found = look(&contestant, &endpoint, &names, &settings);
             let is_name = matches!(endpoint.host, Host::Name(_));
-            let right = found.as_ref().map(ProbeReport::right_addresses).unwrap_or_default();
-            let right = right.into_iter().filter(|_| is_name);
-            let named = right.map(|address| Named::new(&contestant, &endpoint, address)).collect();
+            let verified = found.as_ref().map(ProbeReport::verified_addresses).unwrap_or_default();
+            let verified = verified.into_iter().filter(|_| is_name);
+            let named = verified.map(|address| Named::new(&contestant, &endpoint, address)).collect();
             // Nobody listens any more after the end.
             let _ =
                 answers.send(Tested { answer: answer(&contestant, id, generator, endpoint.to_string(), found), named });
@@ -267,7 +267,7 @@ fn answer(
             // Where anything else answers, somebody else may be about to play.
             ProbeAnswer {
                 address,
-                addresses: report.right_addresses().iter().map(SocketAddr::to_string).collect(),
+                addresses: report.verified_addresses().iter().map(SocketAddr::to_string).collect(),
                 // Three right headers of somebody else's server are nobody's: whoever reads this counts them as none.
                 verdicts: report.verdicts().filter(|_| report.disowned().is_none()),
                 latency_us: telling.and_then(|exchange| exchange.latency_us),

@@ -122,7 +122,7 @@ impl Judge {
     }
 
     /// Whether all three of an answer are right that was sent at an instant.
-    pub fn is_wholly_right(&self, observed: Observed, sent: UtcUs) -> bool {
+    pub fn is_verified(&self, observed: Observed, sent: UtcUs) -> bool {
         let Answer { token, version, from } = self.answer(observed, self.stretch(sent));
         token && version && from
     }

@@ -164,8 +164,8 @@ fn count(counts: &mut HoldCounts, base: UtcUs, trace: &ArchivedTrace, judges: &[
     match outcome {
         Outcome::Answered(observed) => {
             let place = judges.partition_point(|(at, _)| *at <= sent).saturating_sub(1);
-            let is_right = judges.get(place).is_some_and(|(_, judge)| judge.is_wholly_right(observed, sent));
-            counts.right += u64::from(is_right);
+            let is_verified = judges.get(place).is_some_and(|(_, judge)| judge.is_verified(observed, sent));
+            counts.right += u64::from(is_verified);
             counts.latency.record(trace.latency_us.to_native().into());
         }
         Outcome::Failed(Failure::Status) => counts.latency.record(trace.latency_us.to_native().into()),
@@ -367,7 +367,7 @@ fn compare_counts(
         parts += usize::from(said != traced && may_lack);
         if said != traced && !may_lack {
             wrong.push(format!(
-                "{}: step {} was decided by {} right of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
+                "{}: step {} was decided by {} verified of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
                 names.get(place).unwrap_or(&"?"),
                 one.step,
                 said.right,

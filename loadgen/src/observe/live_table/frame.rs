@@ -32,7 +32,7 @@ pub(super) struct Frame<'a> {
 #[derive(Clone, Copy, Default)]
 struct Figures {
     rate: Option<u64>,
-    right: u64,
+    verified: u64,
     wrong: u64,
     failed: u64,
     p99: Option<u64>,
@@ -44,7 +44,7 @@ impl Figures {
             (Some(ours), Some(theirs)) => Some(ours + theirs),
             (ours, theirs) => ours.or(theirs),
         };
-        self.right += other.right;
+        self.verified += other.verified;
         self.wrong += other.wrong;
         self.failed += other.failed;
         self.p99 = self.p99.max(other.p99);
@@ -53,8 +53,8 @@ impl Figures {
     fn line(&self, name: &str) -> String {
         let p99 = self.p99.map_or_else(|| "-".to_owned(), micros);
         let rate = self.rate.map_or_else(|| "-".to_owned(), grouped);
-        let (right, wrong, failed) = (grouped(self.right), grouped(self.wrong), grouped(self.failed));
-        format!("  {} {rate:>11} {right:>13} {wrong:>9} {failed:>9} {p99:>9}", clipped(name, NAME_COLUMNS))
+        let (verified, wrong, failed) = (grouped(self.verified), grouped(self.wrong), grouped(self.failed));
+        format!("  {} {rate:>11} {verified:>13} {wrong:>9} {failed:>9} {p99:>9}", clipped(name, NAME_COLUMNS))
     }
 }
 
@@ -66,15 +66,15 @@ fn rate(rate: f64) -> String {
 impl Frame<'_> {
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.heading()];
-        let [name, rate, right, wrong, failed] = ["contestant", "answers/s", "right", "wrong", "failed"];
-        lines.push(format!("  {name:<NAME_COLUMNS$} {rate:>11} {right:>13} {wrong:>9} {failed:>9} {:>9}", "p99"));
+        let [name, rate, verified, wrong, failed] = ["contestant", "answers/s", "verified", "wrong", "failed"];
+        lines.push(format!("  {name:<NAME_COLUMNS$} {rate:>11} {verified:>13} {wrong:>9} {failed:>9} {:>9}", "p99"));
         let mut each: Vec<(ContestantIndex, Figures)> =
             self.plan.contestants.keys().map(|at| (at, self.figures(at))).collect();
         let mut all = Figures::default();
         each.iter().for_each(|(_, figures)| all.add(*figures));
         all.p99 = self.newest.and_then(|newest| newest.all.latency.p99());
         // The largest ones, in the order of the roster so that lines keep their places.
-        each.sort_by_key(|(at, figures)| (std::cmp::Reverse(figures.right + figures.wrong + figures.failed), *at));
+        each.sort_by_key(|(at, figures)| (std::cmp::Reverse(figures.verified + figures.wrong + figures.failed), *at));
         let others = each.split_off(each.len().min(LINES_MAX));
         each.sort_by_key(|(at, _)| *at);
         for (at, figures) in &each {
@@ -98,13 +98,13 @@ impl Frame<'_> {
 
     fn figures(&self, at: ContestantIndex) -> Figures {
         let sum = |read: fn(&Counts) -> u64| self.sums.of(at).map(read).iter().sum::<u64>();
-        let right = sum(|counts| counts.meter.verified);
+        let verified = sum(|counts| counts.meter.verified);
         // Who has just joined is in no second yet.
         let newest = self.newest.and_then(|newest| Some((newest, newest.each.get(at.index())?)));
         Figures {
             rate: newest.map(|(newest, entry)| newest.moment.per_second(entry.answered) as u64),
-            right,
-            wrong: sum(|counts| counts.row.tally.responses()) - right,
+            verified,
+            wrong: sum(|counts| counts.row.tally.responses()) - verified,
             failed: sum(|counts| counts.row.tally.failures()),
             p99: newest.and_then(|(_, entry)| entry.latency.p99()),
         }
@@ -204,7 +204,7 @@ mod tests {
     fn a_line_fits_eighty_columns() {
         let figures = Figures {
             rate: Some(999_999_999),
-            right: 9_999_999_999,
+            verified: 9_999_999_999,
             wrong: 9_999_999,
             failed: 9_999_999,
             p99: Some(67_000_000),

@@ -107,8 +107,8 @@ impl Figures {
             due: entry.due,
             sent: entry.sent,
             answered: entry.answered,
-            verified: entry.right,
-            right: entry.right,
+            verified: entry.verified,
+            right: entry.verified,
             wrong: Wrong { token: entry.token_wrong, version: entry.version_wrong, from: entry.from_wrong },
             failed: Failures {
                 timeout: entry.timeout,

@@ -281,7 +281,7 @@ type Kind = (&'static str, &'static str, fn(&Entry) -> u32);
 
 /// What becomes of a request, each with its colour. From the bottom up.
 const KINDS: [Kind; 5] = [
-    ("right", "right", |entry| entry.right),
+    ("right", "verified", |entry| entry.verified),
     ("wrong", "a header wrong", Entry::wrong),
     ("failed", "failed", Entry::failed),
     ("missed", "missed", |entry| entry.missed),

@@ -159,7 +159,7 @@ impl ReportPage<'_> {
         let mut figures = vec![
             figure("points", grouped(total.points), "of what is scored".to_owned()),
             figure("requests", grouped(total.requests), "came due".to_owned()),
-            figure("right", percent(total.verified, total.requests), "token, version and from".to_owned()),
+            figure("verified", percent(total.verified, total.requests), "token, version and from".to_owned()),
             figure("answered", format!("{}/s", grouped(total.rate as u64)), "well-framed 2xx".to_owned()),
             figure("latency p99", us(latency.p99), format!("p50 {}", us(latency.p50))),
         ];
@@ -254,7 +254,7 @@ impl ReportPage<'_> {
             let seconds = table::render(self.plan, self.series.moments(), self.series.of(index), rows)?;
             let figures = &contestant.figures;
             let message = format!(
-                "{} points; {} requests, {} right; latency p50 {}, p99 {}",
+                "{} points; {} requests, {} verified; latency p50 {}, p99 {}",
                 grouped(figures.points),
                 grouped(figures.requests),
                 percent(figures.verified, figures.requests),

@@ -55,7 +55,7 @@ fn cells(stage: String, moment: &Moment, entry: &Entry, open: bool, busy: bool) 
     let count = |count: u32| grouped(u64::from(count));
     let latency = entry.latency;
     let mut cells = vec![clock(u64::from(moment.start_ms / 1_000)), stage];
-    cells.extend([entry.due, entry.answered, entry.right].map(rate));
+    cells.extend([entry.due, entry.answered, entry.verified].map(rate));
     cells.extend([entry.wrong(), entry.failed(), entry.missed, entry.own_fault].map(count));
     cells.extend([latency.p50(), latency.p90(), latency.p99(), latency.p999(), latency.max()].map(us));
     if open {

@@ -89,7 +89,7 @@ entry! {
     /// Well-framed 2xx answers.
     answered = |tally, _| tally.responses(),
     /// Of these, with all three headers right.
-    right = |_, meter| meter.verified,
+    verified = |_, meter| meter.verified,
     token_wrong = |tally, _| tally.token_wrong,
     version_wrong = |tally, _| tally.version_wrong,
     from_wrong = |tally, _| tally.from_wrong,
@@ -163,7 +163,7 @@ impl Latency {
 impl Entry {
     /// Answered, and at least one header was wrong.
     pub fn wrong(&self) -> u32 {
-        self.answered.saturating_sub(self.right)
+        self.answered.saturating_sub(self.verified)
     }
 
     /// Exchanges that failed by the contestant's doing, without the missed ones.
@@ -179,7 +179,7 @@ impl Entry {
     }
 
     pub(super) fn meter(&self) -> Meter {
-        Meter { verified: self.right.into(), late: self.late.into(), late_void: self.late_void.into() }
+        Meter { verified: self.verified.into(), late: self.late.into(), late_void: self.late_void.into() }
     }
 
     pub(super) fn merge(&mut self, other: &Entry) {

@@ -78,7 +78,7 @@ fn each_second_has_what_came_in_it() {
         assert_eq!(*number, index as u64);
         assert_eq!((moment.start_ms, moment.length_ms, moment.state), (1_000 * index as u32, 1_000, OPEN));
         assert_eq!(moment.busy, Some(500), "half a core");
-        assert_eq!((each[0].due, each[0].answered, each[0].right, each[0].wrong()), (100, 100, 100, 0));
+        assert_eq!((each[0].due, each[0].answered, each[0].verified, each[0].wrong()), (100, 100, 100, 0));
         let (wanted, p50) = (100 * (index as u64 + 1), each[0].latency.p50().unwrap());
         assert!((wanted..=wanted + wanted / 32).contains(&p50), "{p50}: this second's latency, not all so far");
         assert_eq!(all.due, each[0].due + each[1].due);
@@ -105,10 +105,10 @@ fn a_look_that_spans_a_boundary_is_split_by_time() {
     series.observe(sums.look(6 * S / 10, 0), |_| OPEN, |_| {});
     sums.right(0, 80, 10, 14 * S / 10);
     series.observe(sums.look(14 * S / 10, 0), |_| OPEN, |_| {});
-    assert_eq!(series.all().iter().map(|entry| entry.right).collect::<Vec<_>>(), [100]);
+    assert_eq!(series.all().iter().map(|entry| entry.verified).collect::<Vec<_>>(), [100]);
     series.finish(sums.look(14 * S / 10, 0), |_| OPEN, |_| {});
-    assert_eq!(series.all().iter().map(|entry| entry.right).collect::<Vec<_>>(), [100, 40]);
-    assert_eq!(series.moments()[1].per_second(series.all()[1].right).round(), 100.0, "the last one is 0.4 s long");
+    assert_eq!(series.all().iter().map(|entry| entry.verified).collect::<Vec<_>>(), [100, 40]);
+    assert_eq!(series.moments()[1].per_second(series.all()[1].verified).round(), 100.0, "the last one is 0.4 s long");
 }
 
 #[test]
@@ -120,12 +120,12 @@ fn answers_that_come_after_the_plan_belong_to_its_last_second() {
     sums.right(0, 2, 10, S + 5_000_000);
     let mut shown = Vec::new();
     series.finish(sums.look(S + 100_000_000, 0), phase_until(S), |second| {
-        shown.push((second.number, second.moment.state, second.all.right, second.each[0].right));
+        shown.push((second.number, second.moment.state, second.all.verified, second.each[0].verified));
     });
     // The first second was shown before they came.
     assert_eq!(shown, [(1, State::DRAINING, 2, 2)]);
     assert_eq!(series.moments().len(), 1);
-    assert_eq!((series.moments()[0].length_ms, series.all()[0].right), (1_000, 52));
+    assert_eq!((series.moments()[0].length_ms, series.all()[0].verified), (1_000, 52));
 }
 
 #[test]
@@ -275,12 +275,12 @@ fn a_long_run_is_kept_in_pairs_and_loses_no_count() {
     }
     assert_eq!(series.width_s(), 4);
     assert_eq!(series.moments().len(), ENTRIES_MAX / 2 + 1);
-    assert_eq!(series.all().iter().map(|entry| u64::from(entry.right)).sum::<u64>(), 2 * seconds);
+    assert_eq!(series.all().iter().map(|entry| u64::from(entry.verified)).sum::<u64>(), 2 * seconds);
     assert_eq!((series.moments()[1].start_ms, series.moments()[1].length_ms), (4_000, 4_000));
     assert_eq!(series.all()[1].latency.p50(), Some(8), "the worst of the four");
     let (moments, entries) = thinned(series.moments(), series.all(), 100);
     assert!(moments.len() <= 100 && entries.len() == moments.len());
-    assert_eq!(entries.iter().map(|entry| u64::from(entry.right)).sum::<u64>(), 2 * seconds);
+    assert_eq!(entries.iter().map(|entry| u64::from(entry.verified)).sum::<u64>(), 2 * seconds);
 }
 
 proptest! {
@@ -288,20 +288,20 @@ proptest! {
     fn seconds_add_up_to_the_sums(steps in proptest::collection::vec((1u64..2_500_000_000, 0u64..50), 1..40)) {
         let mut series = Series::new(RunInstant::START, 1, 1);
         let mut sums = Sums::new(1);
-        let (mut now, mut right, mut shown) = (0, 0, [0; 2]);
+        let (mut now, mut verified, mut shown) = (0, 0, [0; 2]);
         let mut show = |second: &Second<'_>| {
-            shown[0] += u64::from(second.all.right);
-            shown[1] += u64::from(second.each[0].right);
+            shown[0] += u64::from(second.all.verified);
+            shown[1] += u64::from(second.each[0].verified);
         };
         for (step, count) in steps {
             now += step;
-            right += count;
+            verified += count;
             sums.right(0, count, 7, if count > 0 { now } else { 0 });
             series.observe(sums.look(now + 1_000, 0), |_| OPEN, &mut show);
         }
         series.finish(sums.look(now + 2_000, 0), |_| OPEN, &mut show);
-        prop_assert_eq!(shown, [right; 2]);
-        prop_assert_eq!(series.all().iter().map(|entry| u64::from(entry.right)).sum::<u64>(), right);
+        prop_assert_eq!(shown, [verified; 2]);
+        prop_assert_eq!(series.all().iter().map(|entry| u64::from(entry.verified)).sum::<u64>(), verified);
         prop_assert_eq!(series.all(), series.of(ContestantIndex::FIRST));
     }
 }

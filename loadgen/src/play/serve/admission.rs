@@ -316,9 +316,9 @@ impl AdmissionLoop {
         let terms = Terms::new(self.control.contest.rules, deadlines);
         let claims = &mut self.claims;
         let mut since = |claimed: &[Claim]| {
-            let of = |Claim { place, address, is_right }: &Claim| {
+            let of = |Claim { place, address, is_verified }: &Claim| {
                 let Candidate { name, endpoint, typed_at, .. } = candidates[*place];
-                Naming { name, endpoint, typed_at, address: *address, is_right: *is_right }
+                Naming { name, endpoint, typed_at, address: *address, is_verified: *is_verified }
             };
             claims.since(&claimed.iter().map(of).collect::<Vec<_>>(), now)
         };
