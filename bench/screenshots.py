@@ -41,8 +41,8 @@ PICTURES = [
 ]
 
 
-def fail(sentence):
-    sys.exit(f"screenshots: {sentence}")
+def fail(message):
+    sys.exit(f"screenshots: {message}")
 
 
 class Demo:

@@ -148,8 +148,8 @@ impl Page {
         };
         let starts = self.text.match_indices('<').map(|(at, _)| &self.text[at + 1..]);
         let complaints = starts.filter_map(|rest| rest.split_once('>')).filter(|(tag, _)| is_complaint(tag));
-        let sentences = complaints.map(|(_, body)| plain(&body[..body.find("</p>").unwrap_or(body.len())]));
-        sentences.filter(|sentence| !sentence.is_empty()).collect()
+        let messages = complaints.map(|(_, body)| plain(&body[..body.find("</p>").unwrap_or(body.len())]));
+        messages.filter(|messages| !messages.is_empty()).collect()
     }
 
     /// The form that goes to a path of ours.

@@ -1,4 +1,4 @@
-//! What is wrong with an answer, in the words that a contestant reads: the sentence, what was expected, what came.
+//! What is wrong with an answer, in the words that a contestant reads: the message, what was expected, what came.
 //!
 //! The explainer of failing exchanges and the probe both ask here, so that nobody reads two texts about one mistake.
 //! Pure; it judges by [`judge`] and never by itself.
@@ -53,17 +53,17 @@ pub fn headers(
         expected: format!("{name}: {expected}"),
         received: lines(name),
     };
-    let token_sentence = "the Token header must repeat the token of the same request, exactly once".to_owned();
+    let token_message = "the Token header must repeat the token of the same request, exactly once".to_owned();
     let version = flipped(header::VERSION, deadlines.version, rules.grace_us, sent, observed.version);
     let from = flipped(header::FROM, deadlines.from, rules.grace_us, sent, observed.from);
     [
-        words(header::TOKEN, "token", verdict.token, String::from_utf8_lossy(&token.0).into_owned(), token_sentence),
+        words(header::TOKEN, "token", verdict.token, String::from_utf8_lossy(&token.0).into_owned(), token_message),
         words(header::VERSION, "version", verdict.version, version.0, version.1),
         words(header::FROM, "from", verdict.from, from.0, from.1),
     ]
 }
 
-/// The right value or values of a header with two settings, and the sentence for what was seen instead.
+/// The right value or values of a header with two settings, and the message for what was seen instead.
 fn flipped<T: Flip>(name: &str, deadline: Deadline, grace_us: u64, sent: UtcUs, seen: Seen<T>) -> (String, String) {
     let right: Vec<&str> = [T::BEFORE, T::AFTER]
         .into_iter()

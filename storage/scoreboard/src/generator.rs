@@ -21,8 +21,8 @@ use std::net::IpAddr;
 const HEALTH_BYTES_MAX: usize = 24 * 1024;
 /// Longest text inside, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
-/// Longest sentence inside, in bytes.
-const SENTENCE_BYTES_MAX: usize = 400;
+/// Longest message inside, in bytes.
+const MESSAGE_BYTES_MAX: usize = 400;
 /// Kernel features at most.
 const FEATURES_MAX: usize = 16;
 const HOLD_NAME: &str = "hold a generator's name";
@@ -155,10 +155,10 @@ impl GeneratorHealth {
         for text in [&mut self.id, &mut self.version, &mut self.tier].into_iter().chain(&mut self.features) {
             *text = bounded(text, TEXT_BYTES_MAX);
         }
-        let sentences = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped];
+        let faults = [&mut self.own_fault_cause, &mut self.publish_error, &mut self.stopped];
         let troubles = [&mut self.trouble, &mut self.beside_trouble, &mut self.tls_trouble];
-        for text in sentences.into_iter().chain(troubles).flatten() {
-            *text = bounded(text, SENTENCE_BYTES_MAX);
+        for text in faults.into_iter().chain(troubles).flatten() {
+            *text = bounded(text, MESSAGE_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
         self.busy_percent.truncate(LIST_MAX);

@@ -253,8 +253,8 @@ impl Notes {
             );
             self.note(Kind::Steps, false, None, text);
         }
-        for sentence in wrong.iter().take(TOLD_MAX) {
-            self.note(Kind::Steps, true, None, sentence.clone());
+        for message in wrong.iter().take(TOLD_MAX) {
+            self.note(Kind::Steps, true, None, message.clone());
         }
         let decisions = decisions.len();
         if decisions > 0 && wrong.is_empty() {

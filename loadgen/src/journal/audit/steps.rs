@@ -235,7 +235,7 @@ pub(in crate::journal) fn decided_again(
     let mut steps = Steps { is_unproved: true, ..Steps::default() };
     decide_again(contest, decided, &vec![Vec::new(); decided.len()], names, &mut steps);
     match steps.wrong.into_iter().next() {
-        Some(sentence) => Err(sentence),
+        Some(message) => Err(message),
         None => Ok(steps.decisions),
     }
 }
@@ -527,8 +527,8 @@ mod tests {
         for (what, change, told) in changes {
             let mut forged = decided.clone();
             change(forged.get_mut(&2).expect("the second"));
-            let sentence = again(&forged).expect_err(what);
-            assert!(sentence.contains(told), "{what}: {sentence}");
+            let message = again(&forged).expect_err(what);
+            assert!(message.contains(told), "{what}: {message}");
         }
     }
 

@@ -444,9 +444,9 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn odd(oddities: &mut Vec<String>, sentence: impl FnOnce() -> String) {
+fn odd(oddities: &mut Vec<String>, message: impl FnOnce() -> String) {
     match oddities.len() {
-        0..ODDITIES_MAX => oddities.push(sentence()),
+        0..ODDITIES_MAX => oddities.push(message()),
         ODDITIES_MAX => oddities.push("and more of that kind".to_owned()),
         _ => {}
     }

@@ -432,7 +432,7 @@ impl Rebuilding<'_> {
         }
         let (put_back, refused) = match self.put_decisions(journals, &decided) {
             Ok(put_back) => (put_back, None),
-            Err(sentence) => (0, Some(sentence)),
+            Err(message) => (0, Some(message)),
         };
         let report =
             DecisionsReport { round: self.round.to_string(), contest: self.contest.clone(), put_back, refused };

@@ -145,7 +145,7 @@ pub struct RoundRunner {
 struct RefusedDocument {
     revision: u64,
     /// Why, for the organiser.
-    sentence: String,
+    message: String,
     halted: bool,
 }
 
@@ -243,13 +243,13 @@ impl RoundRunner {
             Err(refusal) => Some(refusal.to_string()),
         };
         if let Some(refusal) = refusal {
-            let sentence = format!("revision {} of the document is not applied: {refusal}", newer.revision);
+            let message = format!("revision {} of the document is not applied: {refusal}", newer.revision);
             // Also one that is older than ours: whoever stops traffic may have heard of less than we have.
             let halted = newer.halted && newer.revision > self.lifted;
             if newer.round == Some(self.id) && newer.state == State::Aborted {
                 self.abort();
             }
-            return self.refuse(Some(RefusedDocument { revision: newer.revision, sentence, halted }));
+            return self.refuse(Some(RefusedDocument { revision: newer.revision, message, halted }));
         }
         if !newer.halted && newer.revision > self.halted_by() {
             self.lifted = self.lifted.max(self.halted_by());
@@ -285,7 +285,7 @@ impl RoundRunner {
         let was_halted = self.is_halted();
         let told = self.refused.as_ref().map(|refused| refused.revision);
         if let Some(refused) = refused.as_ref().filter(|refused| Some(refused.revision) != told) {
-            eprintln!("flowtest-loadgen: {}", refused.sentence);
+            eprintln!("flowtest-loadgen: {}", refused.message);
         }
         self.refused = refused;
         if self.is_halted() != was_halted {
@@ -319,7 +319,7 @@ impl RoundRunner {
 
     /// Why the round is not played as the document has it.
     pub fn trouble(&self) -> Option<String> {
-        self.refused.as_ref().map(|refused| refused.sentence.clone())
+        self.refused.as_ref().map(|refused| refused.message.clone())
     }
 
     /// Tells journal and scoreboard of those who have joined since the plan was made.

@@ -54,8 +54,8 @@ impl Accounts {
             return Err(Error::invalid("points", "An adjustment gives or takes at least one point."));
         }
         if points.unsigned_abs() > POINTS_MAX {
-            let sentence = format!("An adjustment gives or takes at most {POINTS_MAX} points.");
-            return Err(Error::invalid("points", sentence));
+            let message = format!("An adjustment gives or takes at most {POINTS_MAX} points.");
+            return Err(Error::invalid("points", message));
         }
         let by = by.clone();
         self.store

@@ -57,8 +57,8 @@ pub(super) fn contest(document: &mut Section) -> Result<Contest, ContestError> {
     let policy = policy(document.section("policy")?)?;
     let contestants = contestants(document, policy.may_name_one_server())?;
     let phases: Vec<Phase> = phases.into_iter().map(|phase| with_connections(phase, contestants.len())).collect();
-    if let Some(sentence) = phases.iter().enumerate().find_map(|(index, phase)| beyond_connections(index, phase)) {
-        return Err(document.wrong(sentence));
+    if let Some(message) = phases.iter().enumerate().find_map(|(index, phase)| beyond_connections(index, phase)) {
+        return Err(document.wrong(message));
     }
     Ok(Contest { name, start, deadlines, rules, absent, rank_by, breakpoint_points, phases, contestants, policy })
 }

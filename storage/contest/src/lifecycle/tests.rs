@@ -489,8 +489,8 @@ fn a_join_is_refused_that_comes_too_soon_twice_or_where_somebody_is() {
         (&full, join_at("zoe", "10.0.0.9", start + 6 * SECOND), "finds no room"),
     ];
     for (control, join, words) in cases {
-        let sentence = refused(control, join, start);
-        assert!(sentence.contains(words), "{words:?} is not in: {sentence}");
+        let message = refused(control, join, start);
+        assert!(message.contains(words), "{words:?} is not in: {message}");
     }
     assert!(
         refused(&Control::new(contest()), join_at("zoe", "10.0.0.9", start), NOW).contains("draft cannot be joined")
