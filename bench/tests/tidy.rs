@@ -1,4 +1,7 @@
-//! What linters cannot check: the build folder's name, the arrows between crates, stray files, unwanted words.
+//! What linters cannot check: the build folder's name, the arrows between crates, stray files, names that went.
+
+#[path = "tidy/names.rs"]
+mod names;
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +58,8 @@ const TESTKIT: &str = "flowtest-testkit";
 /// The only place where we write code that the compiler cannot check.
 const UNCHECKED_HOME: &str = "loadgen/src/engine/ring";
 
-/// This file names what it looks for.
-const THIS_FILE: &str = "bench/tests/tidy.rs";
+/// These files name what they look for.
+const THESE_FILES: &str = "bench/tests/tidy";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ lies in the project")
@@ -83,7 +86,7 @@ fn tracked_files() -> Vec<String> {
 /// Each line of each tracked text file, with `file:line` for the message.
 fn each_line(wanted: impl Fn(&str) -> bool, mut visit: impl FnMut(&str, &str, &str)) {
     for file in tracked_files() {
-        if file == THIS_FILE || !wanted(&file) {
+        if file.starts_with(THESE_FILES) || !wanted(&file) {
             continue;
         }
         let Ok(text) = String::from_utf8(std::fs::read(root().join(&file)).expect("a tracked file is readable")) else {
@@ -687,7 +690,7 @@ fn the_rules_page_says_what_is_refused_in_the_generators_own_sentences() {
     let refused = page.split("class=\"facts wide refused\">").nth(1).and_then(|rest| rest.split("</dl>").next());
     let said = refused.expect("the list is there").split("<dd>").skip(1);
     let said: Vec<&str> = said.filter_map(|rest| rest.split("</dd>").next()).collect();
-    let sentences: Vec<String> = [
+    let messages: Vec<String> = [
         Malformed::LengthRepeated,
         Malformed::LengthInvalid,
         Malformed::LengthAndCoding,
@@ -698,5 +701,5 @@ fn the_rules_page_says_what_is_refused_in_the_generators_own_sentences() {
     .iter()
     .map(|cause| format!("{cause}."))
     .collect();
-    assert_eq!(said, sentences);
+    assert_eq!(said, messages);
 }

@@ -1,0 +1,152 @@
+//! Names that went do not come back.
+
+use super::{assert_none, each_line};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Words that went: no item, field or local has one in its name. ARCHITECTURE.md says under *Words that went* what each became;
+/// prose, and tests whose names read as sentences, may say them.
+const GONE: &[&str] = &[
+    "books",
+    "coach",
+    "curtain",
+    "desk",
+    "door",
+    "entrant",
+    "game",
+    "patience",
+    "player",
+    "players",
+    "reins",
+    "saturated",
+    "seat",
+    "sentence",
+    "sentences",
+    "shelf",
+    "sight",
+    "steward",
+    "usher",
+    "wish",
+];
+
+/// Whole names that went: an exchange with all three headers right is verified.
+const GONE_NAMES: &[&str] = &["all_right", "is_wholly_right", "right_addresses", "right_rate"];
+
+/// Where programs outside read the old name, until 0.3.
+const INTERFACES: &[(&str, &str)] = &[
+    // The health of a generator in Redis, `--json` and `--ndjson`.
+    ("bench/testkit/src/documents.rs", "saturated_seconds"),
+    ("loadgen/src/observe/output/ndjson.rs", "saturated"),
+    ("loadgen/src/observe/summary.rs", "saturated_s"),
+    ("loadgen/src/play/serve/mod.rs", "saturated_seconds"),
+    ("storage/scoreboard/src/generator.rs", "saturated_seconds"),
+    // Messages in Redis, in `/api/me`, and in what a test of an endpoint and practice answer.
+    ("dashboard/src/handlers/convert.rs", "sentence"),
+    ("dashboard/src/handlers/index/answers.rs", "sentence"),
+    ("storage/scoreboard/src/message.rs", "sentence"),
+];
+
+/// Places whose names are still to go.
+const STILL_TO_GO: &[(&str, &str)] = &[
+    ("dashboard/src/control/automation/joining.rs", "players"),
+    ("dashboard/src/control/contestants.rs", "sentence"),
+    ("dashboard/src/control/difference.rs", "sentences"),
+    ("dashboard/src/control/readiness/contestant.rs", "all_right"),
+    ("dashboard/src/control/readiness/ownership.rs", "sentence"),
+    ("dashboard/src/control/readiness/ownership.rs", "sentences"),
+    ("dashboard/src/control/readiness/platform.rs", "step_sentence"),
+    ("dashboard/src/error.rs", "as_sentence"),
+    ("dashboard/src/handlers/owner.rs", "all_right"),
+    ("dashboard/src/handlers/setting/ready_panel.rs", "saturated_seconds"),
+    ("dashboard/src/views/health.rs", "sentence"),
+    ("dashboard/src/views/setting.rs", "saturated_seconds"),
+    ("dashboard/tests/control/urgent.rs", "sentence"),
+    ("dashboard/tests/pages/fixture.rs", "saturated_seconds"),
+    ("storage/contest/src/breakpoint.rs", "right_rate"),
+    ("storage/contest/src/climbed.rs", "sentence"),
+];
+
+/// The words of a name: `TlsState` and `tls_state` have the same.
+fn words_of(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for letter in name.chars() {
+        if letter == '_' || (letter.is_uppercase() && was_lower) {
+            words.push(String::new());
+        }
+        was_lower = letter.is_lowercase() || letter.is_ascii_digit();
+        words.last_mut().expect("there is one").extend(letter.to_lowercase().filter(|letter| *letter != '_'));
+    }
+    words
+}
+
+/// The names that a line defines, or gives a field of that name a value: items, locals and fields.
+fn named_in(line: &str) -> Vec<&str> {
+    const ITEMS: [&str; 8] = ["const", "enum", "fn", "mod", "static", "struct", "trait", "type"];
+    let code = line.split("//").next().unwrap_or(line).trim();
+    let words: Vec<&str> =
+        code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty()).collect();
+    let mut names: Vec<&str> =
+        words.windows(2).filter(|pair| ITEMS.contains(&pair[0]) || pair[0] == "let").map(|pair| pair[1]).collect();
+    names.extend(words.windows(3).filter(|three| three[..2] == ["let", "mut"]).map(|three| three[2]));
+    let field = code.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
+    let is_name = |text: &&str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+    names.extend(field.split_once(": ").map(|(name, _)| name).filter(is_name));
+    names
+}
+
+#[test]
+fn names_that_went_do_not_come_back() {
+    let mut found = BTreeMap::new();
+    let mut is_test = false;
+    each_line(
+        |file| file.ends_with(".rs"),
+        |file, place, line| {
+            let is_gone = |name: &str| {
+                GONE_NAMES.contains(&name) || words_of(name).iter().any(|word| GONE.contains(&word.as_str()))
+            };
+            for name in named_in(line).into_iter().filter(|name| is_gone(name)) {
+                // A test has a sentence for its name, whatever macro makes it one.
+                let is_sentence = line.contains("fn ") && (is_test || words_of(name).len() > 5);
+                if !is_sentence {
+                    found.entry((file.to_owned(), name.to_owned())).or_insert_with(|| place.to_owned());
+                }
+            }
+            if !line.trim().is_empty() {
+                is_test = line.contains("test]") || (is_test && line.trim_start().starts_with("#["));
+            }
+        },
+    );
+    let allowed: BTreeSet<(String, String)> =
+        INTERFACES.iter().chain(STILL_TO_GO).map(|(file, name)| ((*file).to_owned(), (*name).to_owned())).collect();
+    let back =
+        found.iter().filter(|(key, _)| !allowed.contains(key)).map(|((_, name), place)| format!("{place}: {name}"));
+    assert_none(
+        &back.collect::<Vec<_>>(),
+        "names that went, and are here again (ARCHITECTURE.md says what each became):",
+    );
+    let idle = allowed.iter().filter(|key| !found.contains_key(key)).map(|(file, name)| format!("{file}: {name}"));
+    assert_none(
+        &idle.collect::<Vec<_>>(),
+        "places of INTERFACES and STILL_TO_GO that are not there any more: take them out:",
+    );
+}
+
+#[test]
+fn a_name_is_seen_wherever_it_is_defined() {
+    let seen = |line: &str| named_in(line).join(" ");
+    // (line, the names that it defines)
+    let cases = [
+        ("pub struct Player<'a> {", "Player"),
+        ("    pub(super) fn sentence(&self) -> String {", "sentence"),
+        ("    pub saturated_s: Option<u64>,", "saturated_s"),
+        ("let mut sentence = String::new();", "mut sentence"),
+        ("enum TlsState { // a door", "TlsState"),
+        ("    // fn usher() in prose", ""),
+        ("    player::join(seat)", ""),
+    ];
+    for (line, names) in cases {
+        assert_eq!(seen(line), names, "{line}");
+    }
+    assert_eq!(words_of("TlsState"), ["tls", "state"]);
+    assert_eq!(words_of("SENTENCE_BYTES_MAX"), ["sentence", "bytes", "max"]);
+}
