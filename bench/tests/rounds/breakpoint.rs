@@ -170,7 +170,15 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
         rebuild.stdout,
         rebuild.stderr
     );
-    assert_eq!(found(arena), newest.climbers);
+    // Of figures that were not known to be whole the journals keep no latency.
+    let plain = |climbers: Vec<Climber>| -> Vec<Climber> {
+        let plain = climbers.into_iter().map(|mut climber| {
+            climber.sums.p99_us = climber.sums.p99_us.filter(|_| !climber.sums.unsettled);
+            climber
+        });
+        plain.collect()
+    };
+    assert_eq!(plain(found(arena)), plain(newest.climbers));
     arena.assert_proved(&GENERATORS);
 }
 
