@@ -310,7 +310,7 @@ mod tests {
         };
         assert_eq!(ask(&Audience::Public)["points"], json!({ "a": [1], "b": [2] }));
         let marked = |audience| ask(audience)["marks"].as_array().map(Vec::len);
-        assert_eq!((marked(Audience::Public), marked(Audience::Admin)), (Some(1), Some(2)), "gaps of what is seen");
+        assert_eq!((marked(&Audience::Public), marked(&Audience::Admin)), (Some(1), Some(2)), "gaps of what is seen");
         assert_eq!(ask(&Audience::Admin)["points"], json!({ "a": [1, 4], "b": [2, 5], "ghost": [3, 6] }));
     }
 }
