@@ -113,7 +113,7 @@ impl Controller {
         }
         if looked.is_ok() {
             // What was done while no dashboard ran, a stop above all, comes before the first change from here.
-            controller.document.publish(OPEN_TIMEOUT).await;
+            controller.document.publish(OPEN_TIMEOUT, utc_us()).await;
         }
         controller.follow_people(&Actor::program(), utc_us()).await.map_err(|error| match error {
             ChangeError::Accounts(error) => OpenError::Accounts(error),

@@ -229,7 +229,7 @@ impl Automation {
         self.look_at_redis().await;
         // Outside an edit: a Redis that hangs keeps nobody from changing anything.
         let published = self.document.control().map(|control| control.revision);
-        let is_published = self.document.publish(LOOK_TIMEOUT).await.is_none();
+        let is_published = self.document.publish(LOOK_TIMEOUT, now).await.is_none();
         let due_revision = {
             let mut revisions = self.revisions.lock();
             revisions.look(published.filter(|_| is_published), now);
@@ -308,7 +308,7 @@ impl Automation {
         if adopted.is_some() {
             tracing::warn!(revision = found.revision, "a generator has split the requests anew meanwhile");
             // It is as it should be, and the next look need not say so first.
-            self.document.publish(LOOK_TIMEOUT).await;
+            self.document.publish(LOOK_TIMEOUT, now).await;
         }
         Ok(())
     }

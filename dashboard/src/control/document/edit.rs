@@ -1,5 +1,6 @@
 //! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
 
+use super::stops::stopped_as;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::settings::Settings;
@@ -106,11 +107,11 @@ impl Edit<'_> {
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
         }
-        let unpublished = document.publish(PUBLISH_TIMEOUT).await;
+        let unpublished = document.publish(PUBLISH_TIMEOUT, now).await;
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 
-    /// Takes the newer document of Redis as ours.
+    /// Takes the newer document of Redis as ours. What was stopped here meanwhile stays stopped.
     pub async fn adopt(&self, by: &Actor, now: UtcUs) -> Result<Made, ChangeError> {
         let document = self.document;
         document.check_steering()?;
@@ -120,10 +121,17 @@ impl Edit<'_> {
         let ours = document.control().map(|control| control.revision);
         let is_foreign = Some(document.known().foreign_revision()).filter(|revision| *revision > 0);
         match found {
-            Some(mut found)
+            Some(found)
                 if found.contest.name == document.contest
                     && (Some(found.revision) > ours || is_foreign == Some(found.revision)) =>
             {
+                let untold = document.known().untold.clone();
+                let stopped = document.control().and_then(|ours| stopped_as(&ours, &untold, &found, now));
+                if stopped.is_some() {
+                    // What is put is not what was found.
+                    document.known().decided = Some(Arc::new(found.clone()));
+                }
+                let mut found = stopped.unwrap_or(found);
                 found.revision = found.revision.max(ours.map_or(0, |ours| ours + u64::from(found.revision <= ours)));
                 let made = self.save(ours, found, "The document in Redis was taken over.", by, now).await?;
                 made.ok_or_else(|| {

@@ -11,12 +11,14 @@
 //! | `follow` | how it follows accounts, endpoints and settings |
 //! | `publish` | how Redis comes to hold it |
 //! | `urgent` | what stops traffic, and another split: to Redis first |
+//! | `stops` | what a document says when traffic is stopped |
 //! | `steering` | whose database steers the contest |
 
 pub mod edit;
 mod follow;
 mod publish;
 mod steering;
+mod stops;
 mod urgent;
 
 use super::error::{ChangeError, OpenError};
@@ -28,6 +30,7 @@ use super::show::{self, Show};
 use super::stored::Stored;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, ControlRevision, Endpoint as Named, NewRound, UserId};
+use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::Deadlines;
@@ -84,6 +87,8 @@ struct Known {
     saved: Option<u64>,
     /// What is in force and not in the database, in its order.
     unsaved: Vec<Urgent>,
+    /// Stops that were made here and of which Redis has not been told.
+    untold: Vec<Change>,
     roster: Arc<Roster>,
     /// Endpoints as they were set last, and since when their owners have named these servers.
     named: HashMap<UserId, (Named, UtcUs)>,

@@ -1,11 +1,12 @@
 //! How Redis comes to hold the document: put there after every change, and again whenever Redis has lost it.
 
 use super::edit::HISTORY;
-use super::urgent::is_stop_of;
+use super::stops::{is_stop_of, stopped_as};
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
 use flowtest_contest::{Control, ControlError};
 use flowtest_contract::StreamId;
+use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,18 +41,18 @@ enum Origin {
 
 impl Document {
     /// Puts the document into Redis where it holds an older one of ours or none. Says what is in the way.
-    pub(in crate::control) async fn publish(&self, timeout: Duration) -> Option<String> {
+    pub(in crate::control) async fn publish(&self, timeout: Duration, now: UtcUs) -> Option<String> {
         let mut control = self.control()?;
         if let Some(message) = self.steered_elsewhere() {
             return Some(message);
         }
         let until = Instant::now() + timeout;
-        let mut found = self.put(&control, until).await;
+        let mut found = self.put(&control, until, now).await;
         if let Ok(Held::Unknown(other)) = found {
             found = match self.origin(&other).await {
                 Origin::Ours => {
                     self.known().held = Some(Arc::new(*other));
-                    self.put(&control, until).await
+                    self.put(&control, until, now).await
                 }
                 Origin::StopOfOurs => Ok(Held::Stopped(other)),
                 Origin::Foreign => Ok(Held::Foreign(Conflict::with(&control, *other))),
@@ -61,7 +62,7 @@ impl Document {
             self.known().decided = Some(Arc::new((*other).clone()));
             self.heed_stop(other.revision);
             control = self.control()?;
-            found = self.put(&control, until).await;
+            found = self.put(&control, until, now).await;
         }
         // What we saved ourselves while Redis was asked is no conflict.
         let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
@@ -76,19 +77,31 @@ impl Document {
         known.publishing.clone().or(conflict)
     }
 
-    async fn put(&self, control: &Arc<Control>, until: Instant) -> Result<Held, LinkError> {
-        let (held, decided) = {
+    async fn put(&self, control: &Arc<Control>, until: Instant, now: UtcUs) -> Result<Held, LinkError> {
+        let (held, decided, told) = {
             let known = self.known();
-            (known.held.clone(), known.decided.clone())
+            (known.held.clone(), known.decided.clone(), known.untold.clone())
         };
-        let ours = Arc::clone(control);
-        let put = self.link.call(move |scoreboard| put(scoreboard, &ours, held.as_deref(), decided.as_deref()));
+        let (ours, untold) = (Arc::clone(control), told.clone());
+        let put = self.link.call(move |scoreboard| {
+            let upon = |found: &Control| stopped_as(&ours, &untold, found, now);
+            put(scoreboard, &ours, held.as_deref(), decided.as_deref(), upon)
+        });
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
+        let is_told = match &held {
+            Ok(Held::Ours) => true,
+            Ok(Held::Foreign(Conflict { found: Some(found), .. })) => stopped_as(control, &told, found, now).is_none(),
+            _ => false,
+        };
+        let mut known = self.known();
         if let Ok(Held::Ours) = held {
-            let mut known = self.known();
             known.held = Some(Arc::clone(control));
             known.decided = None;
         }
+        if is_told && known.untold == told {
+            known.untold.clear();
+        }
+        drop(known);
         held
     }
 
@@ -163,12 +176,14 @@ impl Conflict {
 }
 
 /// Publishes over what is ours: `held`, which we have put there or know to be ours, and `decided`, somebody else's upon which we
-/// have gone on. A stop in that one is not taken back by going on.
+/// have gone on. A stop in that one is not taken back by going on. `stopped`: another's newer document with what was stopped here
+/// and nobody has been told of, where that is to be.
 fn put(
     scoreboard: &mut Scoreboard,
     ours: &Control,
     held: Option<&Control>,
     decided: Option<&Control>,
+    stopped: impl Fn(&Control) -> Option<Control>,
 ) -> Result<Held, ScoreboardError> {
     let is_stop = |found: &Control| {
         let of_ours = [Some(ours), held].into_iter().flatten().any(|it| is_stop_of(it, found));
@@ -179,7 +194,13 @@ fn put(
         Ok(Some(found)) if is_stop(&found) => Ok(ControlEdit::Leave(Held::Stopped(Box::new(found)))),
         // One that stops all traffic may be the stop of an older one of ours, to which Redis has fallen back.
         Ok(Some(found)) if found.revision > ours.revision && (ours.halted || !found.halted) => {
-            Ok(ControlEdit::Leave(Held::Foreign(Conflict::newer(ours, found))))
+            Ok(match stopped(&found) {
+                // Whoever steers: a stop waits for nobody.
+                Some(stopped) => {
+                    ControlEdit::Put(Box::new(stopped.clone()), Held::Foreign(Conflict::newer(ours, stopped)))
+                }
+                None => ControlEdit::Leave(Held::Foreign(Conflict::newer(ours, found))),
+            })
         }
         Ok(Some(found)) if held != Some(&found) && decided != Some(&found) && (found.halted || !ours.halted) => {
             Ok(ControlEdit::Leave(Held::Unknown(Box::new(found))))

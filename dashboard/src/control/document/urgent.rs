@@ -5,11 +5,12 @@
 //! that is saved, and makes the change again upon it. It is saved when the database takes it.
 
 use super::edit::Edit;
+use super::stops::urgently;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use flowtest_accounts::{Actor, Error};
-use flowtest_contest::lifecycle::{self, Change};
-use flowtest_contest::{Control, Refusal, State};
+use flowtest_contest::Control;
+use flowtest_contest::lifecycle::Change;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ impl Document {
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
         let control = self.put_in_force(None, change, what, 0, by, now)?;
-        let unpublished = self.publish(PUBLISH_TIMEOUT).await;
+        let unpublished = self.publish(PUBLISH_TIMEOUT, now).await;
         let document = Arc::clone(self);
         // A task of its own: it goes on when nobody waits for it any more.
         let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
@@ -83,7 +84,7 @@ impl Document {
         now: UtcUs,
     ) -> Result<(), ChangeError> {
         self.put_in_force(Some(seen), split, what, 0, by, now)?;
-        self.publish(PUBLISH_TIMEOUT).await;
+        self.publish(PUBLISH_TIMEOUT, now).await;
         Ok(())
     }
 
@@ -108,6 +109,9 @@ impl Document {
         let mut next = urgently(&current, &change, now)?;
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
+        if matches!(change, Change::Halt { halted: true } | Change::Pause) {
+            known.untold.push(change.clone());
+        }
         let (what, by) = (what.to_owned(), by.clone());
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
         known.decide();
@@ -171,20 +175,4 @@ impl Edit<'_> {
             }
         }
     }
-}
-
-/// The document after an urgent change. A start that could not be saved yet does not keep a round from being paused.
-pub(super) fn urgently(control: &Control, urgent: &Change, now: UtcUs) -> Result<Control, Refusal> {
-    let has_begun = control.timeline.start_at.is_some_and(|start| start <= now);
-    if *urgent == Change::Pause && control.state == State::Armed && has_begun {
-        let begun = lifecycle::change(control, Change::Begin, now)?;
-        return lifecycle::change(&begun, Change::Pause, now);
-    }
-    lifecycle::change(control, urgent.clone(), now)
-}
-
-/// Whether a document is another one with all traffic stopped, by a later revision, and nothing else.
-pub(super) fn is_stop_of(ours: &Control, found: &Control) -> bool {
-    let stopped = || Control { halted: true, revision: found.revision, ..ours.clone() };
-    found.halted && found.revision > ours.revision && *found == stopped()
 }
