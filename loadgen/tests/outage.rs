@@ -79,6 +79,25 @@ fn an_outage_that_ends_is_told_too() {
 }
 
 #[test]
+fn who_ends_a_run_while_the_scoreboard_stands_still_waits_two_seconds_for_it_and_is_told_what_to_do() {
+    let (dir, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
+    let journal = dir.path().join("journal");
+    std::fs::create_dir(&journal).unwrap();
+    let (file, url) = (contest_of(dir.path(), "60s"), redis.url());
+    let mut child = start(&format!("run {file} --redis {url} --journal {} --cores 0", journal.display()));
+    flowtest_testkit::wait_until("a row", || (redis.calls("fcall") > 3).then_some(()));
+    redis.pause();
+    child.wait_for_line("the standstill", says("the scoreboard stands still: "));
+    child.signal(Signal::INT);
+    let waits = child.wait_for_line("the wait", says("the last points wait for Redis, "));
+    let seconds = waits.split("for Redis, ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| seconds <= 2), "{waits}");
+    child.wait_for_line("the advice", says("by flowtest-loadgen rebuild --seal --journal "));
+    assert_eq!(child.wait().code(), Some(1));
+    redis.resume();
+}
+
+#[test]
 fn a_stop_from_another_host_ends_a_run_or_says_which_one_has_not_heard() {
     let (dir, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
     let (file, url) = (contest_of(dir.path(), "60s"), redis.url());

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// How long the final rows may take to reach a Redis that is away.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The same of a round that was ended by hand: who does that waits for an end.
+const STOPPED_TIMEOUT: Duration = Duration::from_secs(2);
 /// While the end is waited for: how often it is looked at, and how often that is told, first and at the least.
 const WAIT_LOOK: Duration = Duration::from_millis(20);
 const WAIT_TOLD_MIN: Duration = Duration::from_secs(5);
@@ -186,9 +188,10 @@ impl Board {
     }
 
     /// The last rows, the end marker, the seal; then the control document says so. Whoever sets `stop` meanwhile does not
-    /// want to wait for Redis any longer.
+    /// want to wait for Redis any longer, and who has set it before does not want to wait long.
     pub fn finish(self, seq: u64, rows: Arc<[Row]>, stop: &AtomicBool) -> Result<(), ScoreboardError> {
-        let until = Instant::now() + TIMEOUT;
+        let timeout = if stop.load(Ordering::Relaxed) { STOPPED_TIMEOUT } else { TIMEOUT };
+        let until = Instant::now() + timeout;
         let keeper = self.wait(move |publisher| publisher.finish(seq, rows, TIMEOUT), || until, stop)?;
         keeper.finish(State::Sealed)
     }
