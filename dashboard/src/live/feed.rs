@@ -62,6 +62,8 @@ pub struct Seen {
     pub link: Link,
     /// Why the last look failed, when it did.
     pub error: Option<String>,
+    /// What of the round Redis has lost and nobody has put back, as a sentence.
+    pub lost: Option<String>,
     pub control: Option<Arc<Control>>,
     /// Of the control document's round.
     pub totals: Option<Arc<RoundTotals>>,
@@ -114,6 +116,7 @@ impl Feed {
             at: clock.now(),
             link: Link::Stale { since: clock.now() },
             error: None,
+            lost: None,
             control: facts.control.clone(),
             totals: None,
             generators: Arc::from([]),
@@ -286,11 +289,15 @@ impl Counter {
 
     fn read(&mut self, reading: Reading) {
         let now = self.clock.now();
-        let Reading { control, totals, generators } = reading;
-        if self.seen.borrow().error.is_some() {
+        let Reading { control, totals, lost, generators } = reading;
+        let last = Arc::clone(&self.seen.borrow());
+        if last.error.is_some() {
             tracing::info!("Redis answers again");
         }
-        let seen = Seen { at: now, link: Link::Live, error: None, control, totals, generators };
+        if let Some(lost) = lost.as_ref().filter(|lost| last.lost.as_ref() != Some(lost)) {
+            tracing::warn!("{lost}");
+        }
+        let seen = Seen { at: now, link: Link::Live, error: None, lost, control, totals, generators };
         self.show(seen, true);
         self.keep();
     }
@@ -313,7 +320,8 @@ impl Counter {
         let round = |control: &Option<Arc<Control>>| control.as_ref().and_then(|control| control.round);
         let totals = last.totals.clone().filter(|_| round(&control) == round(&last.control));
         let generators = Arc::clone(&last.generators);
-        let seen = Seen { at: now, link: Link::Stale { since }, error, control, totals, generators };
+        let lost = last.lost.clone();
+        let seen = Seen { at: now, link: Link::Stale { since }, error, lost, control, totals, generators };
         self.show(seen, false);
     }
 

@@ -141,9 +141,10 @@ impl Automation {
         assert!(is_first, "there is one live feed");
     }
 
-    /// Why the live feed's last look failed, when it did.
+    /// Why the live feed's last look failed, or what it found to be missing.
     pub fn unread(&self) -> Option<String> {
-        self.feed.get().and_then(|feed| feed.seen().error.clone())
+        let seen = self.feed.get()?.seen();
+        seen.error.clone().or_else(|| seen.lost.clone())
     }
 
     /// People or endpoints changed elsewhere: they are looked at at once.
