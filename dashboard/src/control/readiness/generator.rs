@@ -129,9 +129,8 @@ pub fn with_who_waits((mark, message): (Mark, String), seen: &SeenGenerator) -> 
     (mark.max(Mark::Warn), format!("{who}: give it a name of its own by --id, or end it. {message}"))
 }
 
-/// The worst thing about a generator.
+/// What is fatal about a generator, or all that somebody should look at.
 pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
-    let busy = health.busy_percent.iter().copied().max().unwrap_or(0);
     let cores = match health.cores {
         1 => "1 core".to_owned(),
         cores => format!("{cores} cores"),
@@ -156,15 +155,9 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
         return (Mark::No, format!("Redis does not take its points: {error}."));
     }
     // Of a round that is on: its clock is not to be set again meanwhile, also where it is off.
-    if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
-        let message = format!(
-            "{fine}. Its clock was set by {} ms after the round was armed: it plays on by the clock as it was. Leave it alone \
-             until the round is over.",
-            step_us / 1_000
-        );
-        return (Mark::Warn, message);
-    }
+    let step_us = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US);
     match health.clock() {
+        _ if step_us.is_some() => {}
         None => return (Mark::No, "Its clock was not measured against Redis yet: wait a moment.".to_owned()),
         Some(clock) if !clock.is_fit() => {
             let message = format!(
@@ -177,23 +170,41 @@ pub fn judge_generator(health: &GeneratorHealth) -> (Mark, String) {
         }
         Some(_) => {}
     }
-    if let Some(trouble) = &health.beside_trouble {
-        return (Mark::Warn, format!("{fine}. Redis refuses what it needs beside a round: {trouble}."));
-    }
-    if health.round.is_some() {
-        return (Mark::Warn, format!("{fine}. It is still busy with a round: wait until that is sealed."));
-    }
-    if health.backlog > BACKLOG_WARN {
-        return (Mark::Warn, format!("{} batches of it wait for Redis: wait until they are there.", health.backlog));
-    }
-    if health.disk_free_bytes < DISK_WARN_BYTES {
-        return (Mark::Warn, format!("{fine}. {gib} GiB are free on its disk: enough for a short round only."));
-    }
-    if busy >= BUSY_WARN_PERCENT {
-        return (Mark::Warn, format!("{fine}. A worker is {busy} % busy before the round: see what else runs there."));
-    }
-    if health.rate_ratio.is_some_and(|ratio| ratio < RoundValidity::RATIO_MIN) {
-        return (Mark::Warn, format!("{fine}. It does not keep up with what it should send: add cores or generators."));
+    let warnings = warnings(health, step_us);
+    if !warnings.is_empty() {
+        return (Mark::Warn, format!("{fine}. {}", warnings.join(" ")));
     }
     (Mark::Go, format!("{fine}, {gib} GiB free."))
+}
+
+/// What costs points first. None of them hides another: some last as long as the round does.
+fn warnings(health: &GeneratorHealth, step_us: Option<i64>) -> Vec<String> {
+    let mut told = Vec::new();
+    if health.rate_ratio.is_some_and(|ratio| ratio < RoundValidity::RATIO_MIN) {
+        told.push("It does not keep up with what it should send: add cores or generators.".to_owned());
+    }
+    if health.backlog > BACKLOG_WARN {
+        told.push(format!("{} batches of it wait for Redis: wait until they are there.", health.backlog));
+    }
+    if let Some(step_us) = step_us {
+        told.push(format!(
+            "Its clock was set by {} ms after the round was armed: it plays on by the clock as it was. Leave it alone until the \
+             round is over.",
+            step_us / 1_000
+        ));
+    }
+    if let Some(trouble) = &health.beside_trouble {
+        told.push(format!("Redis refuses what it needs beside a round: {trouble}."));
+    }
+    if health.disk_free_bytes < DISK_WARN_BYTES {
+        let gib = health.disk_free_bytes >> 30;
+        told.push(format!("{gib} GiB are free on its disk: enough for a short round only."));
+    }
+    let busy = health.busy_percent.iter().copied().max().unwrap_or(0);
+    if health.round.is_some() {
+        told.push("It is still busy with a round: wait until that is sealed.".to_owned());
+    } else if busy >= BUSY_WARN_PERCENT {
+        told.push(format!("A worker is {busy} % busy before the round: see what else runs there."));
+    }
+    told
 }

@@ -234,7 +234,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 50] = [
+    let cases: [Case; 52] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -299,6 +299,19 @@ fn each_trouble_has_its_mark_and_its_sentence() {
             "g1",
             Mark::Warn,
             "Leave it alone until the round is over",
+        ),
+        // Nor is what costs points hidden by what lasts as long as the round.
+        (
+            |s| (plays(s).clock_step_us, edit(s).rate_ratio) = (Some(45_000), Some(0.5)),
+            "g1",
+            Mark::Warn,
+            "not keep up with what it should send: add cores or generators. Its clock was set by 45 ms",
+        ),
+        (
+            |s| (edit(s).beside_trouble, edit(s).backlog) = (Some("no tests".into()), 500),
+            "g1",
+            Mark::Warn,
+            "500 batches of it wait for Redis: wait until they are there. Redis refuses what it needs beside a round",
         ),
         (
             |s| s.may_play = vec![plays_on("g3")],
