@@ -151,6 +151,15 @@ impl RequestLog {
         }
     }
 
+    /// A generator has refused it and sent nothing: another may be asked for as soon as a test, and not in five minutes.
+    pub(super) fn refused(&mut self, id: &str) {
+        let Some(asked) = self.asked.get_mut(id) else { return };
+        asked.answered = true;
+        if let Some(newest) = self.newest.get_mut(&(asked.owner, asked.kind)).filter(|newest| **newest == asked.at) {
+            *newest = UtcUs(asked.at.0.saturating_sub(PRACTICE_EVERY_US - PROBE_EVERY_US));
+        }
+    }
+
     pub(super) fn answer(&mut self, id: &str, answer: ProbeAnswer) {
         let Some(asked) = self.asked.get_mut(id) else { return };
         asked.answered = true;
@@ -295,6 +304,22 @@ mod tests {
         log.forget("a");
         assert_eq!(log.note("c", ALICE, Kind::Practice, UtcUs(PRACTICE_TIMEOUT_US + 1)), Ok(()));
         assert!(log.note("d", BOB, Kind::Practice, UtcUs(PRACTICE_TIMEOUT_US + 1)).is_err(), "his was taken");
+    }
+
+    #[test]
+    fn a_practice_that_a_generator_refused_costs_no_five_minutes() {
+        let (mut log, asked) = (RequestLog::default(), UtcUs(PRACTICE_EVERY_US));
+        log.note("a", ALICE, Kind::Practice, asked).expect("the first");
+        log.refused("a");
+        assert!(log.is_of("a", Kind::Practice, ALICE), "its report can still be read");
+        assert!(
+            log.note("b", ALICE, Kind::Practice, asked + PROBE_EVERY_US - 1).is_err(),
+            "nobody keeps generators busy"
+        );
+        assert_eq!(log.note("b", ALICE, Kind::Practice, asked + PROBE_EVERY_US), Ok(()));
+        // Read once more, it gives nothing back of the next one, which was taken.
+        log.refused("a");
+        assert!(log.note("c", ALICE, Kind::Practice, asked + 2 * PROBE_EVERY_US).is_err());
     }
 
     #[test]

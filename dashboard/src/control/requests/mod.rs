@@ -13,7 +13,7 @@ use super::readiness::Tested;
 use super::roster::HOUSE;
 use flowtest_accounts::{Accounts, Error, Role, User, UserId};
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::practice::{Asked, PracticeReport, PracticeRequest, SECONDS_MAX, WAITING_EACH};
+use flowtest_scoreboard::practice::{Asked, PracticeReport, PracticeRequest, PracticeState, SECONDS_MAX, WAITING_EACH};
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest};
 use log::{HOUSE_EVERY_US, Kind, RequestLog};
 use parking_lot::{Mutex, MutexGuard};
@@ -249,7 +249,7 @@ impl Requests {
         Ok(waiting.iter().position(|other| other == id))
     }
 
-    /// Whose practice nobody took in time may ask again at once.
+    /// Whose practice nobody took in time may ask again at once, and whose was refused soon.
     async fn give_back(&self, now: UtcUs) {
         let late = self.log().late_practices(now);
         if late.is_empty() {
@@ -258,21 +258,29 @@ impl Requests {
         let contest = self.document.contest().to_owned();
         let found = self.link.call(move |scoreboard| {
             late.into_iter()
-                .map(|id| Ok((scoreboard.read_practice(&contest, &id)?.is_some(), id)))
+                .map(|id| Ok((scoreboard.read_practice(&contest, &id)?.map(|report| report.state), id)))
                 .collect::<Result<Vec<_>, _>>()
         });
         let Ok(found) = found.await else { return };
         let mut log = self.log();
-        for (is_taken, id) in found {
-            if is_taken { log.taken(&id) } else { log.forget(&id) }
+        for (state, id) in found {
+            match state {
+                Some(PracticeState::Refused) => log.refused(&id),
+                Some(_) => log.taken(&id),
+                None => log.forget(&id),
+            }
         }
     }
 
     /// How a practice goes. Only who asked may read it, and admins.
     pub async fn practice(&self, id: &str, reader: &User, is_admin: bool) -> Result<Option<PracticeReport>, NoRequest> {
         self.check_reader(id, Kind::Practice, reader, is_admin)?;
-        let (contest, id) = (self.document.contest().to_owned(), id.to_owned());
-        Ok(self.link.call(move |scoreboard| scoreboard.read_practice(&contest, &id)).await?)
+        let (contest, asked) = (self.document.contest().to_owned(), id.to_owned());
+        let report = self.link.call(move |scoreboard| scoreboard.read_practice(&contest, &asked)).await?;
+        if report.as_ref().is_some_and(|report| report.state == PracticeState::Refused) {
+            self.log().refused(id);
+        }
+        Ok(report)
     }
 
     /// The last test of somebody's endpoint.
