@@ -522,6 +522,18 @@ mod tests {
     use flowtest_contract::rules::Deadlines;
 
     #[test]
+    fn looking_for_a_ring_interrupts_nothing_that_this_thread_waits_for_afterwards() {
+        use std::io::{ErrorKind, Read};
+        let (mut here, _there) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        here.set_read_timeout(Some(std::time::Duration::from_millis(20))).expect("it can be set");
+        for _ in 0..20 {
+            probe_ring(0).expect("this machine has rings");
+            let waited = here.read(&mut [0]).expect_err("nobody says anything");
+            assert_eq!(waited.kind(), ErrorKind::WouldBlock, "{waited}");
+        }
+    }
+
+    #[test]
     fn ports_are_the_range_without_those_that_are_reserved() {
         assert_eq!(ports_of("32768\t60999\n", "\n"), Some(28_232));
         assert_eq!(ports_of("1000 1009", "80,1000-1002,1009,2000-3000"), Some(6));

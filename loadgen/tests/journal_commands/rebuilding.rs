@@ -429,3 +429,23 @@ fn two_that_find_the_same_orphans_do_not_hinder_each_other() {
         stage.run("audit", &[]).exits(0).says("EQUAL: 26 traces");
     }
 }
+
+#[test]
+fn the_chain_has_no_key_and_what_has_left_the_machine_tells_that_a_journal_was_written_anew() {
+    let stage = Stage::new([Played::usual()]);
+    stage.run("rebuild", &["--seal"]).exits(0);
+    let audit = |code| {
+        let report = stage.run("audit", &["--json", "-"]).exits(code).json();
+        report["rounds"][0]["streams"][0]["chain"].as_str().expect("it is told").to_owned()
+    };
+    let before = audit(0);
+    assert_eq!(audit(0), before);
+    // Whoever may write there writes the same stream with one answer more, and digests that fit.
+    std::fs::remove_dir_all(stage.dir.path().join(ROUND.to_string())).expect("it is ours");
+    let mut forged = Played::usual();
+    forged.intervals.push(interval(&[right(0, 320_000)]));
+    forged.write(stage.dir.path());
+    let dir = stage.dir.path().to_str().expect("UTF-8");
+    run(&["audit", "--journal", dir]).exits(0).says("EQUAL: 14 traces");
+    assert_ne!(audit(4), before, "and the sums in Redis differ");
+}

@@ -145,6 +145,17 @@ pub struct RoundRunner {
     longest: usize,
 }
 
+/// What is to be said where workers were told of a revision only after the instant from which it counts.
+fn told_late(revision: u64, from: UtcUs, now: UtcUs) -> Option<String> {
+    let late_ms = now.saturating_since(from).div_ceil(1_000);
+    (late_ms > 0).then(|| {
+        format!(
+            "this process stood still while it told of revision {revision}: for {late_ms} ms requests may have been judged by the \
+             deadlines of before; `audit` says whether one was"
+        )
+    })
+}
+
 /// A document that is not applied. Of what it says one thing holds all the same: that nothing may be sent.
 #[derive(Debug)]
 struct RefusedDocument {
@@ -362,14 +373,8 @@ impl RoundRunner {
         }
         let moved = schedule.deadlines(from) != before.deadlines(from);
         self.change_plan(Arc::new(schedule));
-        let late_us = self.utc_us().saturating_since(from);
-        if moved && late_us > 0 {
-            eprintln!(
-                "flowtest-loadgen: this process stood still while it told of revision {}: for {} ms requests may have been judged \
-                 by the deadlines of before; `audit` says whether one was",
-                self.control.revision,
-                late_us.div_ceil(1_000)
-            );
+        if let Some(told) = told_late(self.control.revision, from, self.utc_us()).filter(|_| moved) {
+            eprintln!("flowtest-loadgen: {told}");
         }
     }
 
@@ -676,6 +681,15 @@ mod tests {
         let figures = HealthFigures { at, rate: 115, ..HealthFigures::default() };
         let told = |second: u64| figures.while_fresh(RunInstant::from_ns(second * NS_PER_SECOND)).map(|told| told.rate);
         assert_eq!([told(5), told(8), told(9)], [Some(115), Some(115), None]);
+    }
+
+    #[test]
+    fn a_process_that_stood_still_while_it_told_of_new_deadlines_says_for_how_long() {
+        let (from, at) = (UtcUs(NS_PER_SECOND), |us| UtcUs(NS_PER_SECOND + us));
+        assert_eq!([told_late(7, from, UtcUs(0)), told_late(7, from, from)], [None, None], "they knew in time");
+        let told = told_late(7, from, at(1_250_001)).expect("it is told");
+        assert!(told.contains("stood still while it told of revision 7: for 1251 ms"), "{told}");
+        assert!(told.contains("`audit` says whether one was"), "{told}");
     }
 
     #[test]
