@@ -1,6 +1,6 @@
 //! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
 
-use super::urgent::stopped_as;
+use super::stops::stopped_as;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::settings::Settings;

@@ -11,12 +11,14 @@
 //! | `follow` | how it follows accounts, endpoints and settings |
 //! | `publish` | how Redis comes to hold it |
 //! | `urgent` | what stops traffic, and another split: to Redis first |
+//! | `stops` | what a document says when traffic is stopped |
 //! | `steering` | whose database steers the contest |
 
 pub mod edit;
 mod follow;
 mod publish;
 mod steering;
+mod stops;
 mod urgent;
 
 use super::error::{ChangeError, OpenError};

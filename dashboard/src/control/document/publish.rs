@@ -1,7 +1,7 @@
 //! How Redis comes to hold the document: put there after every change, and again whenever Redis has lost it.
 
 use super::edit::HISTORY;
-use super::urgent::{is_stop_of, stopped_as};
+use super::stops::{is_stop_of, stopped_as};
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
 use flowtest_contest::{Control, ControlError};
