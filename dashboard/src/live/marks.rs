@@ -1,6 +1,5 @@
 //! What a chart marks beside the lines: when phases begin, what falls due when, pauses, the freeze. Pure.
 
-use super::facts::Facts;
 use crate::clock::{Millis, utc_ms};
 use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::{Control, State};
@@ -40,9 +39,9 @@ pub enum MarkKind {
 
 /// The marks of the round that is armed, played or was the last, and the freeze, in order. `now` only tells which deadlines
 /// hold.
-pub fn marks(control: Option<&Control>, facts: &Facts, now: UtcUs) -> Vec<Mark> {
+pub fn marks(control: Option<&Control>, freeze_at: Option<UtcUs>, now: UtcUs) -> Vec<Mark> {
     let mut marks = control.map(|control| of_round(control, now)).unwrap_or_default();
-    if let Some(at) = facts.freeze.at.filter(|at| *at <= now) {
+    if let Some(at) = freeze_at.filter(|at| *at <= now) {
         marks.push(Mark { at: utc_ms(at), kind: MarkKind::Freeze, label: "freeze".to_owned() });
     }
     marks.sort_by_key(|mark| (mark.at, mark.kind));

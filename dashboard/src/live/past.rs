@@ -107,7 +107,7 @@ pub fn history(
     let told = rows.iter().filter_map(|row| Some((row.gap_from?, row.at)));
     let within = |(from, to): &(UtcUs, UtcUs)| shown(*to) && *from >= round.start_at && *to <= round.settled_at;
     let all: BTreeMap<UtcUs, UtcUs> = told.chain(gaps.iter().copied()).filter(within).collect();
-    let mut marks = marks(control, facts, round.end_at);
+    let mut marks = marks(control, facts.freeze.at, round.end_at);
     marks.extend(all.into_iter().map(|(from, to)| Mark::of_gap(from, to)));
     marks.sort_by_key(|mark| (mark.at, mark.kind));
     let body = json!({

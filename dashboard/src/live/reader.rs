@@ -282,7 +282,12 @@ mod tests {
         health.stream = Some(first);
         board.write_health("cup", &health).expect("it is written");
         let key = keys::round("cup", &RoundId::from_bits(7));
-        let put = |fields: Vec<(String, Vec<u8>)>| server.set_hash(&key, &fields);
+        let put = |fields: Vec<(String, Vec<u8>)>| {
+            for (field, value) in fields {
+                let value = String::from_utf8(value).expect("rows are text");
+                server.command(&["HSET", &key, &field, &value]);
+            }
+        };
         let opened = || {
             let streams = format!("{first} {third}").into_bytes();
             put(vec![("state".to_owned(), b"running".to_vec()), ("streams".to_owned(), streams)]);

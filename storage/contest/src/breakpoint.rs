@@ -390,7 +390,7 @@ impl Climbs {
         let judged = figures.iter_mut().zip(&self.climbs);
         let judged: Vec<(&mut Figures, &Climb)> =
             judged.filter(|(figures, climb)| is_known(climb) && figures.verdict != HoldVerdict::NotValid).collect();
-        let least = known.min(TOGETHER_MIN).max(TOGETHER_LEAST);
+        let least = known.clamp(TOGETHER_LEAST, TOGETHER_MIN);
         let all_failed =
             judged.len() >= least && judged.iter().all(|(figures, _)| figures.verdict != HoldVerdict::Passed);
         let is_over = step.saturating_add(1) >= self.bounds.end;
