@@ -209,7 +209,7 @@ pub(crate) struct Pretend {
     pub(crate) costs: (u64, u64),
     /// What has been used since the clock was moved by it.
     used: u64,
-    /// All that was used.
+    /// All that was used by it.
     ran: u64,
     /// The same of what is no matter of the kernel: certificates that take their time.
     pub(crate) spent: Arc<AtomicU64>,
@@ -674,8 +674,9 @@ impl Kernel for Pretend {
     fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
         self.counters.enters += 1;
         self.free.extend(self.recycled.drain(..));
-        let used = std::mem::take(&mut self.used) + self.spent.swap(0, Ordering::Relaxed);
-        (self.now, self.ran) = (self.now + used, self.ran + used);
+        let used = std::mem::take(&mut self.used);
+        self.ran += used;
+        self.now += used + self.spent.swap(0, Ordering::Relaxed);
         if self.done.is_empty() {
             let until = self.now + wait_ns;
             let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
