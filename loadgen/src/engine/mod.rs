@@ -14,7 +14,6 @@
 //! | [`contestant`] | one contestant in one worker |
 //! | [`occupied`] | whether a worker's thread rests |
 //! | [`quantum`] | equal shares of a worker's time in closed loop |
-//! | [`overload`] | and in open loop, where some take more of it than there is |
 //! | [`wheel`] | deadlines, looked at once per turn |
 //! | [`index`] | numbers of contestants and slots, and tables by them |
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
@@ -36,7 +35,6 @@ pub mod exchange;
 pub mod http;
 pub mod index;
 pub mod occupied;
-pub mod overload;
 pub mod pacer;
 pub mod plan;
 pub mod quantum;

@@ -17,22 +17,16 @@ impl Occupied {
 
     /// In nanoseconds since the thread's start; none of a kernel that keeps no such account.
     pub fn ns(&self) -> Option<u64> {
-        self.account.as_ref().and_then(read).map(|[ran, waited]| ran + waited)
-    }
-
-    /// How long it ran alone.
-    pub fn ran_ns(&self) -> Option<u64> {
-        self.account.as_ref().and_then(read).map(|[ran, _]| ran)
+        self.account.as_ref().and_then(read)
     }
 }
 
-/// How long it ran, and how long it waited for a core.
-fn read(account: &File) -> Option<[u64; 2]> {
+fn read(account: &File) -> Option<u64> {
     let mut bytes = [0; 96];
     let len = account.read_at(&mut bytes, 0).ok()?;
     let text = std::str::from_utf8(&bytes[..len]).ok()?;
     let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
-    Some([numbers.next()?.ok()?, numbers.next()?.ok()?])
+    Some(numbers.next()?.ok()? + numbers.next()?.ok()?)
 }
 
 #[cfg(test)]

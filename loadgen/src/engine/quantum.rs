@@ -14,12 +14,12 @@ use crate::engine::index::{ContestantIndex, Table};
 
 /// Of one worker's time on this kernel, in nanoseconds (BENCHMARKS.md): a request and its answer of a few bytes, a receive,
 /// 1,000 bytes of an answer, a connection made and closed.
-pub(super) const REQUEST_NS: u64 = 5_000;
-pub(super) const RECEIVE_NS: u64 = 1_000;
-pub(super) const KILOBYTE_NS: u64 = 650;
-pub(super) const CONNECTION_NS: u64 = 35_000;
+const REQUEST_NS: u64 = 5_000;
+const RECEIVE_NS: u64 = 1_000;
+const KILOBYTE_NS: u64 = 650;
+const CONNECTION_NS: u64 = 35_000;
 /// What a step of a handshake of TLS is taken to have cost at the most: it is measured, and may have been interrupted.
-pub(super) const HANDSHAKE_NS_MAX: u64 = 4_000_000;
+const HANDSHAKE_NS_MAX: u64 = 4_000_000;
 
 /// What the contestants of a turn may use together, at least.
 const TURN_NS: u64 = 100_000;

@@ -1043,51 +1043,6 @@ fn whoever_costs_us_more_time_takes_none_of_its_rivals() {
     }
 }
 
-/// An open phase in which each gets so many requests a second, on a thread that needs 5 us for a send and `kilobyte` ns for 1,000
-/// bytes.
-fn open_phase(servers: &[Character], rate: u64, kilobyte: u64) -> Played {
-    let mut script = Script::new(servers, open(rate));
-    script.phases[0].connections = 64;
-    script.phases[0].end = script.phases[0].start + 2 * SECOND;
-    script.costs = (5_000, kilobyte);
-    script.play()
-}
-
-#[test]
-fn in_an_open_phase_whoever_takes_more_time_than_there_is_loses_it_alone() {
-    let near = Character::Honest { delay: 100_000 };
-    let large = Character::Large { body: 60_000 };
-    // Alone the large ones would need 2.4 seconds of each second.
-    for servers in [vec![near, near, near, large], vec![near, large], vec![large, near, near, near, large]] {
-        let played = open_phase(&servers, 2_000, 20_000 / servers.iter().filter(|one| **one == large).count() as u64);
-        for (server, tally) in servers.iter().zip(&played.tallies) {
-            assert!(tally.is_partition(), "{tally:?}");
-            if *server == near {
-                let counted = i128::from(tally.due - tally.own_fault);
-                assert_eq!(tally.points(&Rules::default()), 200 * counted, "nothing is charged to {tally:?}");
-                // Until it is known who takes it.
-                assert!(tally.own_fault * 10 < tally.due, "{tally:?} of {servers:?}");
-            } else {
-                assert!(tally.failures() > tally.due / 4, "{tally:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn in_an_open_phase_that_asks_for_more_than_we_can_nobody_is_charged_for_it() {
-    // Each of four needs a third of a second in each second.
-    let played = open_phase(&[Character::Large { body: 60_000 }; 4], 500, 11_000);
-    let (lost, void) = lost_and_void(&played);
-    assert!(lost == 0 && void.iter().all(|void| *void > 100), "{lost}, {void:?}");
-    // And where somebody else has our core for most of the time, bytes take nothing from anybody.
-    let servers = [Character::Large { body: 6_000 }, HONEST, HONEST];
-    let mut script = Script::new(&servers, open(500));
-    (script.costs, script.phases[0].end) = ((5_000, 6_500), START + 4 * SECOND);
-    script.stalls = (1..100).map(|index| (index * 40 * MS, 38 * MS)).collect();
-    assert_eq!(lost_and_void(&script.play()).0, 0);
-}
-
 proptest! {
     // A case takes a fifth of a second.
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(2_048), ..ProptestConfig::default() })]

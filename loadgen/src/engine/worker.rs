@@ -19,7 +19,6 @@ use crate::engine::connection::{Connection, State};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{Stage, WorkerControl};
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
-use crate::engine::overload::Overload;
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::quantum::Quantum;
@@ -95,9 +94,6 @@ pub struct Worker<K> {
     /// Among the ready, the held or the resting.
     queued: Table<RingSlot, bool>,
     quantum: Quantum,
-    overload: Overload,
-    /// Those of which nothing is received before the next period of it.
-    withheld: Vec<RingSlot>,
     /// Contestants whose waiting requests are to be looked at before the next enter.
     pacing: Vec<ContestantIndex>,
     is_pacing: Table<ContestantIndex, bool>,
@@ -186,8 +182,6 @@ impl<K: Kernel> Worker<K> {
             held: Vec::with_capacity(slots),
             queued: Table::filled(false, slots),
             quantum: Quantum::new(count),
-            overload: Overload::new(count),
-            withheld: Vec::with_capacity(slots),
             pacing: Vec::with_capacity(count),
             is_pacing: Table::filled(false, count),
             deferring: VecDeque::with_capacity(count),
@@ -395,8 +389,6 @@ impl<K: Kernel> Worker<K> {
                 // What an open phase receives belongs to no request that the quantum counts.
                 if self.activity.is_closed_loop() {
                     self.quantum.on_received(index, buffer.len());
-                } else {
-                    self.overload.on_received(index, buffer.len());
                 }
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
@@ -415,7 +407,9 @@ impl<K: Kernel> Worker<K> {
                 let (settled, took_us) = (outcomes.settled, outcomes.took_us);
                 contestant.on_settled(local, settled, took_us);
                 self.ring.recycle(buffer);
-                self.receive_later(slot, greedy);
+                if greedy {
+                    self.ring.pause(slot);
+                }
                 self.apply(slot, index, step);
             }
             Event::Sent { slot } => {
@@ -455,19 +449,6 @@ impl<K: Kernel> Worker<K> {
                 }
                 self.settle(slot, |connection, timeouts, outcomes| connection.on_broken(failure, timeouts, outcomes));
             }
-        }
-    }
-
-    /// Receives no more of a slot in this turn, when its contestant has had its share of it, or in this period of an open phase,
-    /// when it takes more than its part of a worker that has no rest.
-    #[inline]
-    fn receive_later(&mut self, slot: RingSlot, greedy: bool) {
-        if self.overload.is_over(self.owner[slot]) {
-            if self.ring.withhold(slot) {
-                self.withheld.push(slot);
-            }
-        } else if greedy {
-            self.ring.pause(slot);
         }
     }
 

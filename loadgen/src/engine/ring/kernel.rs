@@ -391,11 +391,10 @@ impl Kernel for Uring {
 
     fn occupied_ns(&mut self) -> u64 {
         // A kernel without the account says only how long the thread ran.
-        self.occupied.ns().unwrap_or_else(thread_cpu_ns)
-    }
-
-    fn ran_ns(&mut self) -> u64 {
-        self.occupied.ran_ns().unwrap_or_else(thread_cpu_ns)
+        self.occupied.ns().unwrap_or_else(|| {
+            let (user, system) = thread_cpu_us();
+            (user + system) * 1_000
+        })
     }
 
     fn has_route(&self, address: SocketAddr) -> bool {
@@ -410,11 +409,6 @@ impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Uring").field("features", &self.features).finish_non_exhaustive()
     }
-}
-
-fn thread_cpu_ns() -> u64 {
-    let (user, system) = thread_cpu_us();
-    (user + system) * 1_000
 }
 
 /// User and system time of the calling thread, in microseconds.

@@ -84,8 +84,6 @@ pub trait Kernel {
     fn counters(&self) -> Counters;
     /// How long this thread has run, or waited for a core, in nanoseconds since its start: the rest it has rested.
     fn occupied_ns(&mut self) -> u64;
-    /// How long it has run alone.
-    fn ran_ns(&mut self) -> u64;
     /// Whether our own machine has a way to an address. It sends nothing.
     fn has_route(&self, address: SocketAddr) -> bool;
 }
@@ -227,22 +225,6 @@ impl<K: Kernel> Ring<K> {
         self.cancel(slot, Kind::Receive);
     }
 
-    /// Stops receiving until [`Ring::resume`]. `false`: it had stopped.
-    pub fn withhold(&mut self, slot: RingSlot) -> bool {
-        let is_new = !std::mem::replace(&mut self.slots[slot].is_withheld, true);
-        self.pause(slot);
-        is_new
-    }
-
-    /// Receives again what was withheld, if that is this connection's.
-    pub fn resume(&mut self, slot: RingSlot) {
-        let book = &mut self.slots[slot];
-        // One whose receive is still being cancelled is armed again when that is done.
-        if std::mem::take(&mut book.is_withheld) && book.life == Life::Open && !book.connecting && !book.receiving {
-            self.rearm.push(slot);
-        }
-    }
-
     /// Begins to close; [`Event::Closed`] tells the end.
     pub fn close(&mut self, slot: RingSlot) {
         let book = &mut self.slots[slot];
@@ -267,7 +249,7 @@ impl<K: Kernel> Ring<K> {
         for index in 0..self.rearm.len() {
             let slot = self.rearm[index];
             let book = &mut self.slots[slot];
-            if book.life == Life::Open && !book.receiving && !book.connecting && !book.is_withheld {
+            if book.life == Life::Open && !book.receiving && !book.connecting {
                 book.receiving = true;
                 self.counters.rearms += 1;
                 self.kernel.receive(slot, Tag::new(Kind::Receive, book.generation, slot));
@@ -321,10 +303,6 @@ impl<K: Kernel> Ring<K> {
 
     pub fn occupied_ns(&mut self) -> u64 {
         self.kernel.occupied_ns()
-    }
-
-    pub fn ran_ns(&mut self) -> u64 {
-        self.kernel.ran_ns()
     }
 
     pub fn has_route(&self, address: SocketAddr) -> bool {
@@ -492,11 +470,8 @@ impl<K: Kernel> Ring<K> {
 
     /// Arms a receive before the next enter, when the buffers of this turn are back.
     fn rearm_later(&mut self, slot: RingSlot) {
-        let book = &mut self.slots[slot];
-        book.pausing = false;
-        if !book.is_withheld {
-            self.rearm.push(slot);
-        }
+        self.slots[slot].pausing = false;
+        self.rearm.push(slot);
     }
 
     /// One operation less of a closing slot.

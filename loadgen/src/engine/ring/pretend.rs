@@ -209,8 +209,6 @@ pub(crate) struct Pretend {
     pub(crate) costs: (u64, u64),
     /// What has been used since the clock was moved by it.
     used: u64,
-    /// All that was used by it.
-    ran: u64,
     /// The same of what is no matter of the kernel: certificates that take their time.
     pub(crate) spent: Arc<AtomicU64>,
     /// From when to when our process has no descriptor for a socket.
@@ -263,7 +261,6 @@ impl Pretend {
             busy: Vec::new(),
             costs: (0, 0),
             used: 0,
-            ran: 0,
             spent: Arc::default(),
             short: Vec::new(),
             without_route: Vec::new(),
@@ -674,9 +671,7 @@ impl Kernel for Pretend {
     fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
         self.counters.enters += 1;
         self.free.extend(self.recycled.drain(..));
-        let used = std::mem::take(&mut self.used);
-        self.ran += used;
-        self.now += used + self.spent.swap(0, Ordering::Relaxed);
+        self.now += std::mem::take(&mut self.used) + self.spent.swap(0, Ordering::Relaxed);
         if self.done.is_empty() {
             let until = self.now + wait_ns;
             let next = self.timeline.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
@@ -735,12 +730,7 @@ impl Kernel for Pretend {
     }
 
     fn occupied_ns(&mut self) -> u64 {
-        let busy: u64 = self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum();
-        busy + self.ran
-    }
-
-    fn ran_ns(&mut self) -> u64 {
-        self.ran
+        self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum()
     }
 
     fn has_route(&self, _: SocketAddr) -> bool {

@@ -11,8 +11,6 @@ pub(super) struct Slot {
     pub(super) receiving: bool,
     pub(super) cancels: u8,
     pub(super) pausing: bool,
-    /// Nothing is received before somebody says so.
-    pub(super) is_withheld: bool,
     /// A send failed since the peer has closed: nothing more is sent, and the receive tells what came before that.
     pub(super) send_errno: Option<i32>,
     /// The rest of the send in flight.

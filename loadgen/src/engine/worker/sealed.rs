@@ -65,11 +65,10 @@ impl<K: Kernel> Worker<K> {
         if let Some(tls) = &mut contestant.tls[local] {
             let records = tls.take_records() * RECORD_AS_BYTES;
             greedy |= contestant.on_received(self.turn, records) > self.bytes_per_turn;
-            if records > 0 && !self.activity.is_closed_loop() {
-                self.overload.on_received(index, records);
-            }
         }
-        self.receive_later(slot, greedy);
+        if greedy {
+            self.ring.pause(slot);
+        }
         self.on_opened(slot, came);
     }
 
@@ -178,8 +177,6 @@ impl<K: Kernel> Worker<K> {
         contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);
-        } else {
-            self.overload.on_handshake(index, took_ns);
         }
         match came {
             Handshake::Waits => self.send_outgoing(slot),

@@ -27,7 +27,6 @@ impl<K: Kernel> Worker<K> {
         self.shaken_ns = 0;
         self.shakers = [0, self.shakers[0]];
         self.quantum.on_turn(self.now);
-        self.share_anew();
         // Before those that something has happened to since.
         self.held.append(&mut self.ready);
         std::mem::swap(&mut self.held, &mut self.ready);
@@ -61,19 +60,6 @@ impl<K: Kernel> Worker<K> {
         }
         self.pacing.clear();
         self.feed_ready();
-    }
-
-    /// Open loop: who takes more than its part of a worker without a rest is known again, and all are received from.
-    #[inline]
-    fn share_anew(&mut self) {
-        if !self.overload.is_due(self.now) {
-            return;
-        }
-        let is_open = self.activity.running().is_some() && !self.activity.is_closed_loop();
-        self.overload.on_period(self.now, self.ring.ran_ns(), is_open);
-        for slot in self.withheld.drain(..) {
-            self.ring.resume(slot);
-        }
     }
 
     /// Looks at every slot that something happened to. One that cannot be opened is looked at again in the next turn.
@@ -230,7 +216,6 @@ impl<K: Kernel> Worker<K> {
                 let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
                 contestant.connections[local].begin(Exchange::new(due, self.now));
                 let slot = contestant.slot(local);
-                self.overload.on_begun(index);
                 self.look_at(slot);
             } else {
                 // Looked at again when a slot is free, or when its time is up.
@@ -534,8 +519,6 @@ impl<K: Kernel> Worker<K> {
         contestant.prepare_tls(local, target.tls.as_ref());
         if is_closed_loop {
             self.quantum.on_opening(index);
-        } else {
-            self.overload.on_opening(index);
         }
         self.opens = self.opens.saturating_sub(1);
         let connection = &mut contestant.connections[local];

@@ -98,7 +98,6 @@ impl<K: Kernel> Worker<K> {
         self.is_pacing.grow(has, false);
         self.is_deferring.grow(has, false);
         self.quantum.grow(has);
-        self.overload.grow(has);
         self.block.grow(has);
         self.make_room_for_holds();
         self.opens_each = (OPENS_PER_TURN / has as u32).max(1);
