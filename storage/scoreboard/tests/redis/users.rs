@@ -199,6 +199,11 @@ fn a_generators_user_steers_nothing() {
     assert_eq!(dashboard.read_control(CONTEST).expect("it is there"), Some(control()), "nobody has touched it");
     // Other contests are nobody's business.
     assert!(is_forbidden(&server, &["GET", "flowtest:{other}:control"]));
+    // What an audit on a generator's machine asks for: which rounds there are, and what was decided of steps.
+    let step = keys::step(CONTEST, &RoundId::from_bits(1), 1);
+    for words in [&["SCAN", "0", "MATCH", "flowtest:*:round:*"][..], &["MGET", &step]] {
+        assert!(!is_forbidden(&server, words), "{words:?}");
+    }
 }
 
 #[test]
