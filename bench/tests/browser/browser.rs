@@ -184,6 +184,10 @@ impl Browser {
 
     /// Goes to a path of the site and waits until it is loaded.
     pub(crate) async fn go(&self, path: &str) {
+        // From a page to a place on itself nothing would be loaded.
+        if path.contains('#') {
+            self.driver.goto("about:blank").await.unwrap_or_else(|error| panic!("a blank page: {error}"));
+        }
         self.driver.goto(format!("{}{path}", self.origin)).await.unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 

@@ -302,6 +302,7 @@ enum Then {
     Look,
     TakeOver,
     AllowElsewhere,
+    AllowHere,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,6 +314,7 @@ async fn a_stop_that_was_made_while_cut_off_holds_over_a_newer_document_too_and_
         (halt(), Then::TakeOver),
         (Change::Pause, Then::TakeOver),
         (halt(), Then::AllowElsewhere),
+        (halt(), Then::AllowHere),
     ];
     for (stop, then) in cases {
         let mut stage = Stage::new().await;
@@ -351,6 +353,13 @@ async fn a_stop_that_was_made_while_cut_off_holds_over_a_newer_document_too_and_
                 stage.controller.adopt(&by, stage.now).await.expect("it is taken over");
             }
             Then::TakeOver => {}
+            Then::AllowHere => {
+                stage.change(Change::Halt { halted: false }).await;
+                stage.turn().await;
+                assert!(!stage.control().halted, "once is enough");
+                assert_eq!(stage.published().as_ref(), Some(&*stage.control()));
+                continue;
+            }
             Then::AllowElsewhere => {
                 let allowed = Control { halted: false, revision: found.revision + 1, ..found };
                 stage.redis.scoreboard().write_control(&allowed).expect("Redis answers");

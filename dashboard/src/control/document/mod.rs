@@ -78,6 +78,8 @@ struct Known {
     held: Option<Arc<Control>>,
     /// Somebody else's document in Redis, upon which it was decided to go on from here. A stop in it holds on.
     decided: Option<Arc<Control>>,
+    /// Somebody else's document with our stop put upon it: whoever allows traffic here takes that back.
+    own_stop: Option<Arc<Control>>,
     /// Another database steers the contest.
     is_others: bool,
     /// How many looks in succession somebody else kept the split before us, and what that means.

@@ -23,6 +23,8 @@ enum Held {
     Ours,
     /// One that is not ours, and stays.
     Foreign(Conflict),
+    /// The same, upon which our stop has been put just now.
+    StoppedHere(Conflict),
     /// Ours, or one upon which we have gone on, with all traffic stopped by somebody else.
     Stopped(Box<Control>),
     /// One that is no newer, or that stops all traffic, and is not what we put there last: it stays until the database has said
@@ -68,7 +70,7 @@ impl Document {
         let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
         let mut known = self.known();
         (known.publishing, known.conflict) = match found {
-            Ok(Held::Foreign(conflict)) => (None, Some(conflict).filter(|_| is_current)),
+            Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => (None, Some(conflict).filter(|_| is_current)),
             // Somebody was faster: the next look sees to it.
             Ok(Held::Ours | Held::Stopped(_) | Held::Unknown(_)) => (None, None),
             Err(error) => (Some(error.to_string()), known.conflict.take().filter(|_| is_current)),
@@ -78,23 +80,32 @@ impl Document {
     }
 
     async fn put(&self, control: &Arc<Control>, until: Instant, now: UtcUs) -> Result<Held, LinkError> {
-        let (held, decided, told) = {
+        let (held, decided, own_stop, told) = {
             let known = self.known();
-            (known.held.clone(), known.decided.clone(), known.untold.clone())
+            (known.held.clone(), known.decided.clone(), known.own_stop.clone(), known.untold.clone())
         };
         let (ours, untold) = (Arc::clone(control), told.clone());
         let put = self.link.call(move |scoreboard| {
             let upon = |found: &Control| stopped_as(&ours, &untold, found, now);
-            put(scoreboard, &ours, held.as_deref(), decided.as_deref(), upon)
+            let others_stop =
+                decided.as_deref().filter(|decided| decided.halted && own_stop.as_deref() != Some(*decided));
+            put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, upon)
         });
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
         let is_told = match &held {
             Ok(Held::Ours) => true,
-            Ok(Held::Foreign(Conflict { found: Some(found), .. })) => stopped_as(control, &told, found, now).is_none(),
+            Ok(
+                Held::Foreign(Conflict { found: Some(found), .. })
+                | Held::StoppedHere(Conflict { found: Some(found), .. }),
+            ) => stopped_as(control, &told, found, now).is_none(),
             _ => false,
         };
         let mut known = self.known();
+        if let Ok(Held::StoppedHere(conflict)) = &held {
+            known.own_stop.clone_from(&conflict.found);
+        }
         if let Ok(Held::Ours) = held {
+            known.own_stop = None;
             known.held = Some(Arc::clone(control));
             known.decided = None;
         }
@@ -183,11 +194,12 @@ fn put(
     ours: &Control,
     held: Option<&Control>,
     decided: Option<&Control>,
+    others_stop: Option<&Control>,
     stopped: impl Fn(&Control) -> Option<Control>,
 ) -> Result<Held, ScoreboardError> {
     let is_stop = |found: &Control| {
         let of_ours = [Some(ours), held].into_iter().flatten().any(|it| is_stop_of(it, found));
-        !ours.halted && (of_ours || (found.halted && decided == Some(found)))
+        !ours.halted && (of_ours || others_stop == Some(found))
     };
     scoreboard.edit_control(&ours.contest.name, |found| match found {
         Ok(Some(found)) if found == *ours => Ok(ControlEdit::Leave(Held::Ours)),
@@ -197,7 +209,7 @@ fn put(
             Ok(match stopped(&found) {
                 // Whoever steers: a stop waits for nobody.
                 Some(stopped) => {
-                    ControlEdit::Put(Box::new(stopped.clone()), Held::Foreign(Conflict::newer(ours, stopped)))
+                    ControlEdit::Put(Box::new(stopped.clone()), Held::StoppedHere(Conflict::newer(ours, stopped)))
                 }
                 None => ControlEdit::Leave(Held::Foreign(Conflict::newer(ours, found))),
             })
