@@ -88,10 +88,7 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         let mut said = Obedience::of(&control, revision, &seen, &RoundStreams::new(), now);
         let rounds: BTreeSet<RoundId> = said.silent.iter().map(|one| one.round).collect();
         if !rounds.is_empty() {
-            let streams = rounds.into_iter().map(|round| {
-                scoreboard.read_streams(contest, &round).map(|streams| (round, streams.unwrap_or_default()))
-            });
-            let streams = streams.collect::<Result<RoundStreams, _>>()?;
+            let streams = scoreboard.read_streams_of(contest, &rounds)?;
             said = Obedience::of(&control, revision, &seen, &streams, now);
         }
         runs.extend(said.silent.iter().filter(|one| one.until.is_none()).map(|one| one.id.clone()));

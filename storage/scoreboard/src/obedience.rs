@@ -1,15 +1,12 @@
 //! Who obeys a stop of all traffic, by what generators say of themselves, and who cannot be asked. Pure.
 
 use crate::generator::{GeneratorHealth, SeenGenerator};
-use crate::reader::StreamState;
+use crate::reader::{RoundStreams, StreamState};
 use flowtest_contest::control::EarlierRound;
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What Redis holds of rounds that somebody may play, as far as that is known.
-pub type RoundStreams = BTreeMap<RoundId, Vec<StreamState>>;
 
 /// What is known of a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -35,6 +35,9 @@ pub struct RoundTotals {
     pub decisions: Vec<Arc<Decision>>,
 }
 
+/// What Redis holds of rounds, as far as that is known.
+pub type RoundStreams = BTreeMap<RoundId, Vec<StreamState>>;
+
 /// One writer of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamState {
@@ -352,6 +355,18 @@ impl Scoreboard {
             streams.sort_by_key(|stream| stream.id);
             Ok(Some(streams))
         })
+    }
+
+    /// [`Scoreboard::read_streams`] of several rounds. One that Redis does not have has no streams.
+    ///
+    /// # Errors
+    /// What is wrong with Redis.
+    pub fn read_streams_of(
+        &mut self,
+        contest: &str,
+        rounds: &BTreeSet<RoundId>,
+    ) -> Result<RoundStreams, ScoreboardError> {
+        rounds.iter().map(|round| Ok((*round, self.read_streams(contest, round)?.unwrap_or_default()))).collect()
     }
 
     /// How many fields Redis keeps of a round.

@@ -19,9 +19,7 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, StreamId};
-use flowtest_scoreboard::{
-    MayPlay, Resplit, RoundStreams, Scoreboard, ScoreboardError, SeenGenerator, SplitKeeper, may_play,
-};
+use flowtest_scoreboard::{MayPlay, Resplit, RoundStreams, Scoreboard, SeenGenerator, SplitKeeper, may_play};
 use joining::Joining;
 use parking_lot::{Mutex, MutexGuard};
 use revisions::Revisions;
@@ -288,10 +286,7 @@ impl Automation {
             return found;
         }
         let contest = self.document.contest().to_owned();
-        let read = self.link.call(move |scoreboard| {
-            let read = |round| Ok((round, scoreboard.read_streams(&contest, &round)?.unwrap_or_default()));
-            rounds.into_iter().map(read).collect::<Result<RoundStreams, ScoreboardError>>()
-        });
+        let read = self.link.call(move |scoreboard| scoreboard.read_streams_of(&contest, &rounds));
         match read.await {
             Ok(streams) => may_play(control, &seen, &streams, now),
             Err(_) => found,
