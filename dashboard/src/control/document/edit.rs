@@ -153,11 +153,17 @@ impl Edit<'_> {
         let document = self.document;
         self.save_urgent().await?;
         let Some(ours) = document.control() else { return Ok(None) };
-        let history = document.accounts.control_history(HISTORY).await?;
-        let saved = history.iter().filter_map(|saved| Control::from_json(&saved.document).ok());
-        let is_base = |base: &Control| is_split_anew(base, found) && is_played_on(base, &ours);
-        if !is_base(&ours) && !saved.into_iter().any(|base| is_base(&base)) {
+        // Of ours, whatever else it has become, and with more splits: a conflict stands for long, and is looked at twice a second.
+        if found.round != ours.round || found.timeline.splits.len() <= ours.timeline.splits.len() {
             return Ok(None);
+        }
+        let is_base = |base: &Control| is_split_anew(base, found) && is_played_on(base, &ours);
+        if !is_base(&ours) {
+            let history = document.accounts.control_history(HISTORY).await?;
+            let mut saved = history.iter().filter_map(|saved| Control::from_json(&saved.document).ok());
+            if !saved.any(|base| is_base(&base)) {
+                return Ok(None);
+            }
         }
         let mut next = Control { revision: found.revision, split: found.split.clone(), ..(*ours).clone() };
         next.timeline.splits.clone_from(&found.timeline.splits);
