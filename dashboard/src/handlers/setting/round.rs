@@ -56,7 +56,9 @@ impl Doubt {
     /// How many and how long ago changes by itself, and is the same reason.
     fn of(what: &str, message: &str) -> Doubt {
         let text = format!("{what}: {message}");
-        let words = text.split_whitespace().filter(|word| !word.starts_with(|first: char| first.is_ascii_digit()));
+        let is_number =
+            |word: &&str| word.trim_start_matches(['-', '+', '−', '(']).starts_with(|one: char| one.is_ascii_digit());
+        let words = text.split_whitespace().filter(|word| !is_number(word));
         Doubt { key: words.collect::<Vec<_>>().join(" "), text }
     }
 }
