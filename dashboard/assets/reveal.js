@@ -2,6 +2,7 @@
 // a later one are in the page before. Back takes away again what was told.
 
 import * as f from "./format.js";
+import { sessionEnded } from "./session.js";
 import { HOUSE } from "./tints.js";
 
 const PIECES = 80;
@@ -45,7 +46,7 @@ export class Reveal {
     try {
       const from = this.frozen == null ? "" : `&frozen=${this.frozen}`;
       const answer = await fetch(`/api/reveal?step=${step}${from}`, { headers: { accept: "application/json" }, credentials: "same-origin" });
-      if (answer.status === 401) { location.assign("/login?next=/chart?view=reveal"); return; }
+      if (answer.status === 401) { sessionEnded(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       this.show(await answer.json());
     } catch { this.said.textContent = "The dashboard does not answer: press again"; } finally { this.isAsking = false; }

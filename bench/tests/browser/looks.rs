@@ -117,8 +117,8 @@ impl Findings {
         for address in addresses {
             let script = match *address {
                 "/live" => "const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/live`); \
-                            socket.onmessage = (event) => { socket.close(); arguments[0](JSON.parse(event.data)); }"
-                    .replace("arguments[0]", "done"),
+                            socket.onmessage = (event) => { socket.close(); done(JSON.parse(event.data)); }"
+                    .to_owned(),
                 _ => format!("fetch('{address}').then((got) => got.json()).then(done)"),
             };
             let answer = browser.run_async(&format!("const done = arguments[0]; {script}")).await;
