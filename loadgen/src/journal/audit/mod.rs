@@ -84,7 +84,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
             let mut contests: BTreeSet<&str> = begun.iter().map(|(_, beginning)| beginning.contest.as_str()).collect();
             contests.extend(flags.contest.as_deref());
             match board.look_for_all(&contests) {
-                // A generator's user may read its contest's rounds, and not look which there are.
+                // By an access list of before, a generator's user may read rounds, and not look which there are.
                 Err(error @ ScoreboardError::Permission { .. }) => {
                     eprintln!("flowtest-loadgen: rounds of which no folder is here are not looked for: {error}");
                 }

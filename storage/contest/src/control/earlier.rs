@@ -8,7 +8,7 @@ use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use std::collections::BTreeSet;
 
-/// Rounds that are remembered at most: one for each minute of the longest plans.
+/// Rounds that are remembered at most: more are left before their time in no contest.
 pub const EARLIER_MAX: usize = 100;
 
 /// A round that was aborted or ended before its time, until that has come.
