@@ -122,6 +122,15 @@ impl Arena {
         }
     }
 
+    /// The round is sealed, and counts: on a machine with other work it may not be valid, and then it waits for a word.
+    pub(crate) fn until_it_counts(&self) {
+        self.until_state("sealed");
+        let page = must(self.admin.visitor.open("/setting"));
+        if let Ok(ruling) = page.form("/setting/round/ruling") {
+            must(self.admin.visitor.send(&ruling.with("ruling", "count")).and_then(|page| page.fine()));
+        }
+    }
+
     /// What Redis holds of somebody's points.
     pub(crate) fn points(&self, name: &str) -> i128 {
         let mut board = must(Board::connect(&self.redis.url(), CONTEST));

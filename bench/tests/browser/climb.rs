@@ -127,13 +127,7 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         team.click("[data-machine-live]").await;
         team.until(&format!("{} === '400/s'", bar("Bob", ".climb-figure"))).await;
         assert_eq!(team.run("return document.querySelector('[data-climb-said]').textContent", vec![]).await, "");
-        // A machine with other work may be late, and then the round waits for a word.
-        wall.go("/setting").await;
-        let give_word = "const count = document.querySelector('[name=ruling][value=count]'); count?.click(); \
-                         count?.form.requestSubmit(); return Boolean(count)";
-        if wall.run(give_word, vec![]).await == true {
-            wall.until_words("counts all the same").await;
-        }
+        arena.until_it_counts();
         // The reveal goes by what is held.
         wall.go("/chart?view=reveal").await;
         wall.until("document.querySelector('[data-reveal-next]')").await;
