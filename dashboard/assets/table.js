@@ -19,6 +19,22 @@ const hasSparks = matchMedia("(min-width: 981px)");
 // More rows than this that move at once are no movement that anybody could follow.
 const SLIDES_MAX = 12;
 
+// The places of a longest run that rises, of numbers of which those below zero are in none.
+function rising(numbers) {
+  const ends = [];
+  const before = [];
+  numbers.forEach((number, place) => {
+    if (number < 0) return;
+    let [from, to] = [0, ends.length];
+    while (from < to) { const middle = (from + to) >> 1; if (numbers[ends[middle]] < number) from = middle + 1; else to = middle; }
+    before[place] = ends[from - 1];
+    ends[from] = place;
+  });
+  const run = new Set();
+  for (let place = ends.at(-1); place !== undefined; place = before[place]) run.add(place);
+  return run;
+}
+
 // How a team fares, where it is more than a word.
 function stateWords(line) {
   if (!line.state || line.state === "playing") return "";
@@ -152,11 +168,13 @@ export class Table {
       row.remove();
       if (!this.feed.state.standings.has(id)) { this.near?.unobserve(row); this.rows.delete(id); }
     }
-    let place = this.body.firstElementChild;
-    for (const id of order) {
-      const { row } = this.rows.get(id);
-      if (row === place) place = place.nextElementSibling;
-      else this.body.insertBefore(row, place);
+    // Whoever keeps its place among others stays, and as few as can be move: each that does is styled and laid out anew.
+    const stay = rising(order.map((id) => before.get(id) ?? -1));
+    let next = null;
+    for (let place = order.length - 1; place >= 0; place--) {
+      const { row } = this.rows.get(order[place]);
+      if (!stay.has(place)) this.body.insertBefore(row, next);
+      next = row;
     }
     this.order = order;
     if (order.length && !this.rowHeight) this.sizes.observe(this.rows.get(order[0]).row);
