@@ -96,7 +96,8 @@ pub fn with_obedience((mark, message): (Mark, String), health: &GeneratorHealth,
     }
     if health.revision < due_revision {
         let behind = format!(
-            "It follows revision {} of the document, and {due_revision} has been there for two seconds: what was changed since              does not reach it, also no stop. End it on its machine, by SIGTERM or SIGUSR1",
+            "It follows revision {} of the document, and {due_revision} has been there for two seconds: what was changed since \
+             does not reach it, also no stop. End it on its machine, by SIGTERM or SIGUSR1",
             health.revision
         );
         (mark, message) = (Mark::No, format!("{behind}. {message}"));
