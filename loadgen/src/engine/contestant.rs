@@ -181,6 +181,13 @@ impl Contestant {
         local.index() >= self.limit as usize
     }
 
+    /// Whether nothing is to begin on the slot: this phase may not use it. Where that leaves none, what fell due before is still
+    /// this worker's, and takes any.
+    #[inline]
+    pub fn is_left(&self, local: LocalSlot) -> bool {
+        self.is_surplus(local) && (self.limit > 0 || self.backlog.is_empty())
+    }
+
     /// What it has used of this turn counts from here.
     #[inline]
     fn enter_turn(&mut self, turn: u64) {

@@ -633,6 +633,27 @@ fn a_split_that_is_heard_ahead_leaves_every_request_to_one_whatever_waits_then()
 }
 
 #[test]
+fn what_fell_due_before_a_share_was_given_up_is_sent_as_if_it_were_kept() {
+    let leaves = at(3 * SECOND + 100 * MS);
+    // All connections wait for an answer when the share goes; or a turn comes a little late, and so does what fell due in it.
+    let stalling = Character::Stalling { period: SECOND, stall: 150 * MS };
+    let fast = Character::Honest { delay: 4 * MS };
+    for (server, stalls) in [(stalling, vec![]), (fast, vec![(leaves.ns() - 8 * MS, 9 * MS)])] {
+        for (workers, connections) in [(1, 4), (3, 6)] {
+            for (share, then) in [(Share::WHOLE, Share::NONE), (part(0, 2), Share::NONE), (part(1, 2), Share::WHOLE)] {
+                let mut script = Script::new(&[server; 3], open(120));
+                (script.workers, script.connections, script.seconds) = (workers, connections, 6);
+                (script.share, script.split) = (share, Some((at(2 * SECOND), leaves, then)));
+                script.stalls = stalls.clone();
+                let played = script.play();
+                played.assert_whole(200);
+                assert!(played.tallies.iter().all(|tally| tally.own_fault == 0), "{share:?} {then:?}: {played:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_split_gives_and_takes_connections_of_a_closed_phase() {
     for (workers, connections) in [(1, 8), (4, 8)] {
         let of = |share, then| {

@@ -120,7 +120,7 @@ impl<K: Kernel> Worker<K> {
             for local in contestant.connections.keys() {
                 let contestant = &self.contestants[index];
                 let (slot, connection) = (contestant.slot(local), &contestant.connections[local]);
-                if !contestant.is_surplus(local) {
+                if !contestant.is_left(local) {
                     self.look_at(slot);
                 } else if connection.state() == State::Open && connection.load() == 0 {
                     self.close(slot);
@@ -308,7 +308,7 @@ impl<K: Kernel> Worker<K> {
         loop {
             let contestant = &mut self.contestants[index];
             let local = contestant.unlist(enough)?;
-            if contestant.is_surplus(local) && self.activity.running().is_some() {
+            if contestant.is_left(local) && self.activity.running().is_some() {
                 continue;
             }
             let connection = &contestant.connections[local];
@@ -368,7 +368,7 @@ impl<K: Kernel> Worker<K> {
             State::Open => {
                 let closed_loop = self.activity.is_closed_loop();
                 let rests = closed_loop && connection.must_rest(self.now, &self.timeouts);
-                let surplus = self.activity.running().is_some() && contestant.is_surplus(local);
+                let surplus = self.activity.running().is_some() && contestant.is_left(local);
                 if connection.wants_fresh(self.now) || ((rests || surplus) && connection.load() == 0) {
                     return self.close(slot);
                 }

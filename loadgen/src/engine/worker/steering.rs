@@ -65,7 +65,7 @@ impl<K: Kernel> Worker<K> {
                     // What was sent is answered or not, as ever; what waits is missed when it is looked at.
                     self.contestants[index].wear_out(local);
                     self.look_at(slot);
-                } else if !self.contestants[index].is_surplus(local) || self.contestants[index].is_stale(local) {
+                } else if !self.contestants[index].is_left(local) || self.contestants[index].is_stale(local) {
                     self.look_at(slot);
                 }
             }
