@@ -160,7 +160,7 @@ async fn round_of(
         seconds = read.map_err(|error| RequestError::Internal(format!("the seconds of a round: {error}")))?;
     }
     let terms = control.as_ref().and_then(|control| Some(control.contest.breakpoints().last()?.1.ladder.pass));
-    let pass = terms.unwrap_or(Pass { right: 0.0, p99_us: 0 });
+    let pass = terms.unwrap_or(Pass { verified: 0.0, p99_us: 0 });
     let span = (utc_ms(round.start_at.unwrap_or_default()), utc_ms(end_at));
     let team = |result: &RoundResult| {
         let row = Row::decode(&result.row).unwrap_or_default();
@@ -171,13 +171,13 @@ async fn round_of(
         ReportTeam {
             display_name: display_name(users, result.user),
             points: result.points,
-            right: row.tally.token_right.min(row.tally.version_right).min(row.tally.from_right),
+            verified: row.tally.token_right.min(row.tally.version_right).min(row.tally.from_right),
             answered: row.tally.responses(),
             failures: failures.collect(),
             void: row.tally.own_fault,
             p99_us: result.p99_us,
             seconds: own.map(|own| Strip::of(&spans(own, span))),
-            climb: climbed.map(|climbed| ClimbCard::of(&climbed, climbed.sentence(), &pass)),
+            climb: climbed.map(|climbed| ClimbCard::of(&climbed, climbed.message(), &pass)),
         }
     };
     Ok(ReportRound {
@@ -204,7 +204,7 @@ pub(super) fn spans(seconds: &[Second], (start_ms, end_ms): (i64, i64)) -> Vec<S
     for second in seconds {
         let at = (second.at_ms - start_ms).clamp(0, length - 1);
         let span = &mut spans[(at * count as i64 / length) as usize];
-        span.right = span.right.saturating_add(second.right);
+        span.verified = span.verified.saturating_add(second.verified);
         span.wrong = span.wrong.saturating_add(second.wrong);
         span.failed = span.failed.saturating_add(second.failed);
     }

@@ -29,6 +29,20 @@ pub fn signed_or_none(points: Option<i64>) -> String {
     points.map_or_else(|| NOTHING.to_owned(), signed)
 }
 
+/// With a capital.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.trim().chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    first + letters.as_str()
+}
+
+/// A message as it stands alone: with a capital and a full stop.
+pub fn as_message(text: &str) -> String {
+    let text = capital(text);
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    text + stop
+}
+
 /// `1,234,567`
 pub fn count(count: u64) -> String {
     grouped(count)

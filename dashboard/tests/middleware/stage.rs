@@ -53,10 +53,10 @@ impl Stage {
     }
 
     /// Somebody who registered by an invitation, through the page.
-    pub(crate) async fn contestant(&self, name: &str, shown: &str) -> Browser {
+    pub(crate) async fn contestant(&self, name: &str, display_name: &str) -> Browser {
         let token = self.invitation().await;
         let mut browser = self.browser();
-        let form = [("token", token.as_str()), ("name", name), ("display_name", shown), ("password", PASSWORD)];
+        let form = [("token", token.as_str()), ("name", name), ("display_name", display_name), ("password", PASSWORD)];
         let answer = browser.send("/register", &form).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
         browser

@@ -127,8 +127,8 @@ impl Breakpoint {
 pub struct HoldCounts {
     /// Requests that have their outcome.
     pub due: u64,
-    /// Those whose answers were wholly right.
-    pub right: u64,
+    /// Those of them that were verified: all three headers right.
+    pub verified: u64,
     /// Those that count for nobody.
     pub own_fault: u64,
     /// Requests that we came to late, whatever became of them.
@@ -140,7 +140,7 @@ impl HoldCounts {
     pub fn merge(&mut self, other: &HoldCounts) {
         // What others have counted comes over the network, and may be anything.
         self.due = self.due.saturating_add(other.due);
-        self.right = self.right.saturating_add(other.right);
+        self.verified = self.verified.saturating_add(other.verified);
         self.own_fault = self.own_fault.saturating_add(other.own_fault);
         self.late = self.late.saturating_add(other.late);
         self.latency.merge(&other.latency);
@@ -157,8 +157,8 @@ impl HoldCounts {
     }
 
     pub fn sums(&self) -> HoldSums {
-        let HoldCounts { due, right, own_fault, late, ref latency } = *self;
-        HoldSums { due, right, own_fault, late, p99_us: latency.quantile(0.99), unsettled: false }
+        let HoldCounts { due, verified, own_fault, late, ref latency } = *self;
+        HoldSums { due, verified, own_fault, late, p99_us: latency.quantile(0.99), unsettled: false }
     }
 }
 
@@ -166,7 +166,8 @@ impl HoldCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldSums {
     pub due: u64,
-    pub right: u64,
+    #[serde(rename = "right")]
+    pub verified: u64,
     pub own_fault: u64,
     pub late: u64,
     /// From the intended instant; none where nothing was answered.
@@ -461,12 +462,12 @@ impl Figures {
     fn new(sums: HoldSums, rate: u64, expected: u64, pass: &Pass) -> Figures {
         let measured = Measured {
             due: sums.due.saturating_sub(sums.own_fault),
-            right: sums.right,
+            verified: sums.verified,
             p99_us: sums.p99_us,
             valid: sums.may_pass(expected),
         };
         let verdict = pass.judge(measured);
-        let is_failure = matches!(verdict, HoldVerdict::FailedByRight | HoldVerdict::FailedByP99);
+        let is_failure = matches!(verdict, HoldVerdict::FailedByVerified | HoldVerdict::FailedByP99);
         let is_void = !sums.unsettled && sums.is_whole(expected) && !measured.valid;
         Figures { rate, sums, measured, verdict, is_void, is_late: is_failure && !sums.may_fail(), is_outdone: false }
     }
@@ -485,19 +486,20 @@ impl Figures {
         let Some(p99_us) = others.iter().filter(shows).filter_map(|other| other.sums.p99_us).min() else {
             return false;
         };
-        let Measured { due, right, .. } = self.measured;
+        let Measured { due, verified, .. } = self.measured;
         let without = Measured {
-            right: right.saturating_add(self.sums.late).min(due),
+            verified: verified.saturating_add(self.sums.late).min(due),
             p99_us: self.measured.p99_us.map(|us| us.saturating_sub(p99_us)),
             ..self.measured
         };
         pass.judge(without) != HoldVerdict::Passed
     }
 
-    /// Requests a second that were answered wholly right.
-    fn right_rate(&self) -> u64 {
-        let right = u128::from(self.rate) * u128::from(self.measured.right) / u128::from(self.measured.due.max(1));
-        u64::try_from(right).unwrap_or(u64::MAX)
+    /// Requests a second that were verified.
+    fn verified_rate(&self) -> u64 {
+        let verified =
+            u128::from(self.rate) * u128::from(self.measured.verified) / u128::from(self.measured.due.max(1));
+        u64::try_from(verified).unwrap_or(u64::MAX)
     }
 }
 
@@ -606,13 +608,13 @@ impl Climb {
         }
     }
 
-    /// It does not hold any more what it held: a little less is tried next. Of that it holds what it still answered right, where it
+    /// It does not hold any more what it held: a little less is tried next. Of that it holds what it still answered verified, where it
     /// was not much slower than it may be; else what has passed, and is not more than that.
     fn slip(&mut self, figures: &Figures, verdict: HoldVerdict, p99_max_us: u64) {
         let percent = SLIP_PERCENT << self.slips.min(5);
         let less = figures.rate.saturating_sub((figures.rate * percent.min(100) / 100).max(1));
         // What failed shows nothing that was not held before.
-        let most = less.min(figures.right_rate()).min(self.ladder.found().holds);
+        let most = less.min(figures.verified_rate()).min(self.ladder.found().holds);
         let is_slow = figures.sums.p99_us.is_none_or(|us| us > p99_max_us.saturating_mul(SLOW_TIMES));
         let shown = if is_slow { self.ladder.passed_within(most) } else { most };
         self.ladder.slip(figures.rate, verdict, shown);

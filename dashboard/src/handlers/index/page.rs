@@ -150,7 +150,7 @@ pub(super) fn is_over(report: &PracticeReport) -> bool {
 pub(super) fn practice_climb(app: &App, report: &PracticeReport) -> Option<ClimbCard> {
     let climbed = report.climb.as_ref()?;
     let pass = app.feed.seen().control.as_ref()?.contest.practice_pass();
-    Some(ClimbCard::of(climbed, climbed.sentence(), &pass))
+    Some(ClimbCard::of(climbed, climbed.message(), &pass))
 }
 
 fn practice_result(app: &App, report: &PracticeReport) -> PracticeResult {

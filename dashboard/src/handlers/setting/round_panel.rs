@@ -1,6 +1,6 @@
 //! The round on the page: its levers, its generators, what keeps it from being sealed, and earlier rounds.
 
-use super::as_sentence;
+use super::as_message;
 use super::ready_panel::light;
 use crate::app::App;
 use crate::clock::utc_ms;
@@ -17,7 +17,7 @@ use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Obedience, RoundStreams, SeenGenerator};
+use flowtest_scoreboard::{RoundStreams, SeenGenerator, StopStatus};
 
 /// Earlier rounds on the page at most.
 const PAST_MAX: usize = 20;
@@ -102,13 +102,13 @@ fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
     const BY_HAND: &str = "stop it on its machine, by SIGTERM or SIGUSR1";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {
-        told.push(format!("Generators may not know of it, and go on: {}", as_sentence(trouble)));
+        told.push(format!("Generators may not know of it, and go on: {}", as_message(trouble)));
     }
     if status.conflict.is_some() {
         told.push("Redis holds somebody else's document, by which generators go.".to_owned());
     }
     let seen: Vec<SeenGenerator> = status.generators.iter().map(|seen| readiness::as_heard(seen, now)).collect();
-    let said = Obedience::of(control, 1, &seen, &RoundStreams::new(), now);
+    let said = StopStatus::of(control, 1, &seen, &RoundStreams::new(), now);
     told.extend(
         said.going_on
             .iter()

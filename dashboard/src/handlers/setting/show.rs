@@ -1,7 +1,7 @@
 //! What everybody sees: freeze and reveal, the end of the contest, announcements, links for screens.
 
 use super::page::{self, Typed};
-use super::{PATH, as_sentence, declined};
+use super::{PATH, as_message, declined};
 use crate::app::App;
 use crate::clock::utc_us;
 use crate::control::instant;
@@ -55,7 +55,7 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
             set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
         Err(message) => {
-            let freeze = Some(Field::wrong(typed, as_sentence(&message)));
+            let freeze = Some(Field::wrong(typed, as_message(&message)));
             show_again(res, page::page(depot, Typed { freeze, ..Typed::default() }).await?)
         }
     }
@@ -99,7 +99,7 @@ pub async fn time_reveal(req: &mut Request, depot: &mut Depot, res: &mut Respons
             set(req, depot, res, |show| show.reveal_later(Some(at), now), &done).await
         }
         Err(message) => {
-            let reveal = Some(Field::wrong(typed, as_sentence(&message)));
+            let reveal = Some(Field::wrong(typed, as_message(&message)));
             show_again(res, page::page(depot, Typed { reveal, ..Typed::default() }).await?)
         }
     }
