@@ -1,7 +1,7 @@
 //! Every route of the dashboard: its method, its path and who may use it. What is not in this list does not exist.
 
 use crate::app::App;
-use crate::assets::{Assets, keep_for_ever};
+use crate::handlers::assets::{Assets, keep_for_ever};
 use crate::handlers::{
     account, api, audit, chart, explain, export, front, health, index, invitation, live, login, register, report,
     rules, screen, setting,

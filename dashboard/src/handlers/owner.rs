@@ -1,10 +1,10 @@
 //! What one contestant may know of itself, now: points, counts, failures. Everybody else's figures are the live feed's.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::is_heard;
 use crate::error::RequestError;
 use crate::handlers::past;
+use crate::live::clock::utc_ms;
 use crate::live::frame::Link;
 use crate::live::{Audience, TeamState, UserKey};
 use crate::middleware::viewer::Viewer;

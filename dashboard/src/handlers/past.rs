@@ -1,8 +1,8 @@
 //! What was: reads from the database what an instant or a round was, for whom it may be shown.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
+use crate::live::clock::utc_ms;
 use crate::live::past::{Second, Window};
 use crate::live::{Audience, PlayedRound, Standing, UserKey, Visibility, past};
 use flowtest_contest::Control;

@@ -1,10 +1,10 @@
 //! The contest on one page that stands alone, as an organiser keeps it.
 
 use crate::app::App;
-use crate::clock::{utc_ms, utc_us};
 use crate::error::RequestError;
 use crate::handlers::download::{attach, note};
 use crate::handlers::{convert, frame};
+use crate::live::clock::utc_ms;
 use crate::live::past::{self, Second};
 use crate::live::{Audience, UserKey};
 use crate::views::climb::ClimbCard;
@@ -18,6 +18,7 @@ use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::ladder::Pass;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::{Deadline, UtcUs};
+use flowtest_contract::utc_us;
 use flowtest_contract::{Failure, Row};
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;

@@ -8,7 +8,7 @@ use super::facts::{Contestant, Facts, PlayedRound, UserKey};
 use super::frame;
 use super::marks::{Mark, marks};
 use super::standings::{Answers, Participation, Scores, Standings, rank};
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;

@@ -5,7 +5,7 @@
 
 use super::facts::{Contestant, UserKey};
 use super::team_state::{StateSince, TeamState};
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::breakpoint::Climber;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::contest::RankBy;

@@ -1,11 +1,11 @@
 //! Who may use a route. Every route names its audience in [`routes`](crate::routes); there is no other way in.
 
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::ScreenId;
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 /// The audience of a route.

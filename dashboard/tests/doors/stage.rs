@@ -1,7 +1,7 @@
 //! The whole program on a port of its own, and clients that write what they like.
 
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_testkit::{Child, program};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -157,5 +157,5 @@ async fn an_organiser_takes_away_the_errors_of_the_team_that_it_looks_at() {
 }
 
 fn now() -> UtcUs {
-    flowtest_dashboard::clock::utc_us()
+    flowtest_contract::utc_us()
 }

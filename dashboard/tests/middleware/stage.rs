@@ -1,9 +1,9 @@
 //! A whole dashboard in memory of this process, on a real database, and browsers that keep their cookies.
 
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role};
+use flowtest_contract::utc_us;
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::cli::{Cli, Command};
-use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
 use flowtest_dashboard::routes;
 use salvo::http::{Method, header};

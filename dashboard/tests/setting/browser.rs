@@ -3,8 +3,8 @@
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
+use flowtest_contract::utc_us;
 use flowtest_dashboard::app::App;
-use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
 use flowtest_dashboard::middleware::cookies::Kind;
 use flowtest_dashboard::routes;

@@ -6,7 +6,7 @@ use flowtest_contest::contest::{Load, When};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Ownership;
 use flowtest_contract::RoundId;
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_testkit::documents::generator_health;

@@ -1,7 +1,6 @@
 //! Everything a contestant's own page shows. An admin may look at anybody's.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::is_heard;
 use crate::control::requests::Pending;
 use crate::error::RequestError;
@@ -10,6 +9,7 @@ use crate::handlers::convert::with_line_breaks;
 use crate::handlers::frame::{self, show};
 use crate::handlers::owner::{self, Owner};
 use crate::live::Audience;
+use crate::live::clock::utc_ms;
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::index::ViewAs;

@@ -123,7 +123,7 @@ async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Resul
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let password = req.form::<String>("password").await.unwrap_or_default();
     let about = [user.name.clone(), user.display_name.clone(), app.config.contest.clone()];
-    if let Some(message) = crate::password::weakness_of(&app.accounts, password.clone(), about).await? {
+    if let Some(message) = crate::credentials::password::weakness_of(&app.accounts, password.clone(), about).await? {
         return Ok(Err(ChangeError::Field { field: "password", message }));
     }
     let set = app.accounts.set_password(user.id, &password, None, actor, app.now()).await;

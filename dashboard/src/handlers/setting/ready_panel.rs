@@ -1,11 +1,11 @@
 //! GO or NO-GO on the page: checks, contestants, generators.
 
 use super::as_message;
-use crate::clock::utc_ms;
 use crate::control::Status;
 use crate::control::readiness::{self, Group, Mark, Situation};
 use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::live::UserKey;
+use crate::live::clock::utc_ms;
 use crate::views::format;
 use crate::views::setting::{Check, ContestantCheck, Face, GeneratorCheck, Light, Readiness, TeamLine};
 use flowtest_accounts::User;

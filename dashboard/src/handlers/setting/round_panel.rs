@@ -3,12 +3,12 @@
 use super::as_message;
 use super::ready_panel::light;
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::{self, Mark, Situation};
 use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
+use crate::live::clock::utc_ms;
 use crate::views::setting::{
     GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };

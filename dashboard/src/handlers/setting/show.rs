@@ -3,19 +3,19 @@
 use super::page::{self, Typed};
 use super::{PATH, as_message, declined};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::instant;
 use crate::control::show::Show;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
+use crate::handlers::site::Site;
 use crate::middleware::viewer::Viewer;
-use crate::site::Site;
 use crate::views::format::open_ruling;
 use crate::views::qr::Qr;
 use crate::views::screen::ScreenMade;
 use crate::views::{Field, Level};
 use flowtest_accounts::{AnnouncementId, Error, ScreenId};
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 /// Longest that an announcement may be set to stand: a day.

@@ -3,10 +3,10 @@
 use super::as_message;
 use super::ready_panel::light;
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::{self, Contestant, Mark, Situation};
 use crate::error::RequestError;
 use crate::handlers::{audit, past, report};
+use crate::live::clock::utc_ms;
 use crate::live::{Audience, Standing, StateSince, TeamState, UserKey};
 use crate::views::setting::{Light, Parked, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
 use crate::views::strip::Strip;
