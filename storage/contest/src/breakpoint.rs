@@ -341,9 +341,7 @@ impl Climbs {
         let passed = figures.iter().filter(|figures| figures.verdict == HoldVerdict::Passed);
         self.shown.rotate_left(1);
         self.shown[NOT_VALID_MAX as usize - 1] = passed.map(|figures| figures.rate).max().unwrap_or(0);
-        let p99_max_us = self.breakpoint.ladder.pass.p99_us;
-        let verdicts =
-            self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, p99_max_us));
+        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures));
         let verdicts: Vec<Option<HoldVerdict>> = verdicts.collect();
         self.end_highest();
         self.end_beyond_fleet();
@@ -425,36 +423,33 @@ impl Climbs {
             return;
         }
         let rate = |climb: &Climb| if is_climbing(climb) { climb.rate() } else { 0 };
-        let highest = self.climbs.iter().map(rate).max().unwrap_or(0);
-        for climb in &mut self.climbs {
-            if rate(climb) > 0 && rate(climb) * 100 >= highest * HIGHEST_PERCENT {
-                climb.ladder.end_unbroken();
-            }
-            // Whose rate was shown stands still by our lateness, whoever else ends.
-            if climb.rate() > shown {
-                (climb.not_valid, climb.unknown) = (0, 0);
-            }
+        end_at_the_top(&mut self.climbs, rate);
+        // Whose rate was shown stands still by our lateness, whoever else ends.
+        for climb in self.climbs.iter_mut().filter(|climb| climb.rate() > shown) {
+            (climb.not_valid, climb.unknown) = (0, 0);
         }
     }
-}
 
-impl Climbs {
     /// What all are to be asked for is more than the fleet carries, as was said: whoever asks most of it does not climb any more.
     fn end_beyond_fleet(&mut self) {
         let Some(fleet_max) = self.breakpoint.fleet_max else { return };
         // A try above what somebody holds; the lower ones may still be tried.
-        let tried = |climb: &Climb| if climb.rate() > climb.ladder.found().holds { climb.rate() } else { 0 };
+        let tried = |climb: &Climb| {
+            let holds = climb.ladder.found().holds;
+            let is_climbing = climb.ladder.now().is_some() && holds > 0 && climb.rate() > holds;
+            if is_climbing { climb.rate() } else { 0 }
+        };
         let sum = |climbs: &[Climb]| climbs.iter().map(Climb::rate).fold(0, u64::saturating_add);
-        while sum(&self.climbs) > fleet_max {
-            let is_climbing = |climb: &&mut Climb| climb.ladder.now().is_some() && climb.ladder.found().holds > 0;
-            let highest = self.climbs.iter_mut().filter(is_climbing).map(|climb| tried(climb)).max().unwrap_or(0);
-            if highest == 0 {
-                return;
-            }
-            let stands = |climb: &&mut Climb| is_climbing(climb) && tried(climb) * 100 >= highest * HIGHEST_PERCENT;
-            self.climbs.iter_mut().filter(stands).for_each(|climb| climb.ladder.end_unbroken());
-        }
+        while sum(&self.climbs) > fleet_max && end_at_the_top(&mut self.climbs, tried) {}
     }
+}
+
+/// Ends the climbs of the highest rate, and of those close to it; 0 is the rate of whoever is left as it is. Whether there was one.
+fn end_at_the_top(climbs: &mut [Climb], rate: impl Fn(&Climb) -> u64) -> bool {
+    let highest = climbs.iter().map(&rate).max().unwrap_or(0);
+    let is_at_the_top = |climb: &&mut Climb| rate(climb) > 0 && rate(climb) * 100 >= highest * HIGHEST_PERCENT;
+    climbs.iter_mut().filter(is_at_the_top).for_each(|climb| climb.ladder.end_unbroken());
+    highest > 0
 }
 
 impl Figures {
@@ -544,7 +539,7 @@ impl Climb {
     }
 
     /// What was measured while it was held; none: nothing of it is known, and it is held again.
-    fn take(&mut self, judged: u32, figures: &Figures, p99_max_us: u64) -> Option<HoldVerdict> {
+    fn take(&mut self, judged: u32, figures: &Figures) -> Option<HoldVerdict> {
         if self.trial() == Some(Trial::Rest) {
             (self.not_valid, self.unknown) = (0, 0);
             if !std::mem::take(&mut self.rests) {
@@ -575,7 +570,7 @@ impl Climb {
                 self.rests = hold.trial == Trial::Retry && verdict != HoldVerdict::Passed;
             }
             None if verdict == HoldVerdict::Passed => self.stay(figures.rate),
-            None => self.slip(figures, verdict, p99_max_us),
+            None => self.slip(figures, verdict),
         }
         if verdict == HoldVerdict::Passed {
             let (rate, p99_us) = (figures.rate, figures.sums.p99_us);
@@ -608,14 +603,14 @@ impl Climb {
         }
     }
 
-    /// It does not hold any more what it held: a little less is tried next. Of that it holds what it still answered verified, where it
+    /// It does not hold any more what it held: a little less is tried next. Of that it holds what it still answered right, where it
     /// was not much slower than it may be; else what has passed, and is not more than that.
-    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict, p99_max_us: u64) {
+    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict) {
         let percent = SLIP_PERCENT << self.slips.min(5);
         let less = figures.rate.saturating_sub((figures.rate * percent.min(100) / 100).max(1));
         // What failed shows nothing that was not held before.
         let most = less.min(figures.verified_rate()).min(self.ladder.found().holds);
-        let is_slow = figures.sums.p99_us.is_none_or(|us| us > p99_max_us.saturating_mul(SLOW_TIMES));
+        let is_slow = figures.sums.p99_us.is_none_or(|us| us > self.ladder.pass().p99_us.saturating_mul(SLOW_TIMES));
         let shown = if is_slow { self.ladder.passed_within(most) } else { most };
         self.ladder.slip(figures.rate, verdict, shown);
         self.stays = (less > self.ladder.found().holds).then_some(less);

@@ -97,7 +97,7 @@ impl JudgedStep {
         }
     }
 
-    /// The part of what counts whose answers were wholly verified, from 0 to 1.
+    /// The part of what counts that was verified, from 0 to 1.
     pub fn verified_part(&self) -> f64 {
         let counted = self.sums.due.saturating_sub(self.sums.own_fault).max(1);
         self.sums.verified as f64 / counted as f64

@@ -277,6 +277,11 @@ impl Ladder {
         })
     }
 
+    /// What a step has to reach.
+    pub fn pass(&self) -> &Pass {
+        &self.terms.pass
+    }
+
     /// What is to be held now; `None`: it is over.
     pub fn now(&self) -> Option<Hold> {
         self.now

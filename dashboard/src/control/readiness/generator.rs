@@ -75,9 +75,14 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
     }
 }
 
+/// Until when somebody may play, behind what it may play; nothing where nobody knows.
+pub fn until(end: Option<UtcUs>) -> String {
+    end.map_or_else(String::new, |end| format!(" until {}", instant::utc(end)))
+}
+
 /// What is to be done about one that nobody hears, and that may play a round which is over here.
 pub fn may_play_on(one: &MayPlay) -> String {
-    let until = one.until.map_or_else(String::new, |until| format!(" until {}", instant::utc(until)));
+    let until = until(one.until);
     format!(
         "It is not heard, and may play a round that is over here{until}: end it on its machine, by SIGTERM or SIGUSR1. If it has \
          died, start it again on its journal folder, or run rebuild there: that ends its stream."
@@ -100,7 +105,8 @@ pub fn with_what_it_follows(
     }
     if health.revision < due_revision {
         let behind = format!(
-            "It follows revision {} of the document, and {due_revision} has been there for two seconds: what was changed since              does not reach it, also no stop. End it on its machine, by SIGTERM or SIGUSR1",
+            "It follows revision {} of the document, and {due_revision} has been there for two seconds: what was changed since \
+             does not reach it, also no stop. End it on its machine, by SIGTERM or SIGUSR1",
             health.revision
         );
         (mark, message) = (Mark::No, format!("{behind}. {message}"));

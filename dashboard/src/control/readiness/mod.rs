@@ -14,7 +14,7 @@ mod tests;
 pub use check::{Check, Group, Mark, verdict};
 pub use contestant::judge_contestant;
 pub use generator::{
-    as_heard, is_heard, judge_generator, may_play_on, with_trust, with_what_it_follows, with_who_waits,
+    as_heard, is_heard, judge_generator, may_play_on, until, with_trust, with_what_it_follows, with_who_waits,
 };
 pub use platform::{CORE_RATE, EXCHANGE_BYTES, peak, step_message};
 pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested};

@@ -9,10 +9,10 @@ use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
 use crate::live::clock::utc_ms;
+use crate::views::Field;
 use crate::views::setting::{
     GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
-use crate::views::{Field, format};
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
@@ -115,8 +115,7 @@ fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
             .map(|id| format!("Generator {id} has not said yet that it sends nothing: if it stays so, {BY_HAND}.")),
     );
     told.extend(status.may_play.iter().map(|one| {
-        let until = one.until.map_or_else(String::new, |until| format!(" until {}", format::utc_clock(utc_ms(until))));
-        format!("Generator {} is not heard, and may play on{until}: {BY_HAND}.", one.id)
+        format!("Generator {} is not heard, and may play on{}: {BY_HAND}.", one.id, readiness::until(one.until))
     }));
     told
 }
@@ -144,11 +143,13 @@ fn of_whom(stream: &StreamId, control: Option<&Control>, status: &Status) -> Str
     match its {
         Some(seen) => format!("of generator {:?}, which is heard: it will end by itself", seen.id),
         None => {
-            let first = plays_on.map_or_else(String::new, |until| {
-                let until = format::utc_clock(utc_ms(until));
-                format!(" and may play on until {until}: end it on its machine. If it has died")
-            });
-            let colon = if first.is_empty() { ":" } else { "," };
+            let (first, colon) = match plays_on {
+                None => (String::new(), ":"),
+                until => {
+                    let until = readiness::until(until);
+                    (format!(" and may play on{until}: end it on its machine. If it has died"), ",")
+                }
+            };
             format!(
                 "of a generator that is not heard{first}{colon} start it again on its journal folder, or run rebuild there"
             )

@@ -208,7 +208,7 @@ fn what_is_not_known_in_time_ends_nobody_however_often_it_is_so_in_a_row() {
 
 #[test]
 fn who_is_far_too_slow_at_the_end_holds_what_has_passed_and_a_failure_raises_nothing() {
-    // All answers are verified, and come seconds late: in the last hold, and then for three.
+    // All answers are right, and come seconds late: in the last hold, and then for three.
     for slow_from in [60, 58] {
         let decisions = play_to(60, 1, |step, _, rate, due| match step {
             step if step >= slow_from => {
