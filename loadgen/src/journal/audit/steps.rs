@@ -136,11 +136,13 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
                     };
                     let lateness = late.of(block.worker.to_native(), trace, intended);
                     // What is void is not counted as late.
-                    let outcome = Observation::unpack(trace.observed.to_native()).map(|observed| observed.outcome);
-                    let is_void = outcome == Some(Outcome::Failed(Failure::OwnFault));
+                    let observation = Observation::unpack(trace.observed.to_native());
+                    let is_void = observation.is_some_and(|one| one.outcome == Outcome::Failed(Failure::OwnFault));
                     traced.counts.late += u64::from(lateness != Lateness::InTime && !is_void);
                     traced.late_least += u64::from(lateness == Lateness::Late && !is_void);
-                    count(&mut traced.counts, base, trace, &judges, timeout_us);
+                    if let Some(Observation { outcome, .. }) = observation {
+                        count(&mut traced.counts, base, trace, outcome, &judges, timeout_us);
+                    }
                 }
             }
         });
@@ -221,8 +223,14 @@ impl LateWindows {
     }
 }
 
-fn count(counts: &mut HoldCounts, base: UtcUs, trace: &ArchivedTrace, judges: &[(UtcUs, Judge)], timeout_us: u64) {
-    let Some(Observation { outcome, .. }) = Observation::unpack(trace.observed.to_native()) else { return };
+fn count(
+    counts: &mut HoldCounts,
+    base: UtcUs,
+    trace: &ArchivedTrace,
+    outcome: Outcome,
+    judges: &[(UtcUs, Judge)],
+    timeout_us: u64,
+) {
     let sent = trace.sent(base);
     counts.due += 1;
     match outcome {
