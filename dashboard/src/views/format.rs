@@ -292,6 +292,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_stands_alone_whatever_it_was_part_of() {
+        let cases =
+            [("no answer came ", "No answer came."), ("änderung?", "Änderung?"), ("", "."), ("It is so.", "It is so.")];
+        for (text, message) in cases {
+            assert_eq!(as_message(text), message);
+        }
+    }
+
+    #[test]
     fn numbers_are_grouped_and_signed() {
         let cases = [(0, "0", "0"), (999, "999", "+999"), (1_000, "1,000", "+1,000"), (-12_345, "−12,345", "−12,345")];
         for (number, plain, with_sign) in cases {
