@@ -14,6 +14,7 @@ const GONE: &[&str] = &[
     "curtain",
     "desk",
     "door",
+    "doors",
     "entrant",
     "game",
     "lot",
