@@ -1,9 +1,9 @@
 //! Names that went do not come back.
 
-use super::{assert_none, each_line};
+use super::{THESE_FILES, assert_none, each_line, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Words that went: no item, field, local or class of a page has one in its name. ARCHITECTURE.md says under *Words that went* what
+/// Words that went: no item, field, local, class of a page or file has one in its name. ARCHITECTURE.md says under *Words that went* what
 /// each became; prose, and tests whose names read as sentences, may say them.
 const GONE: &[&str] = &[
     "attention",
@@ -91,6 +91,19 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
+fn is_gone(name: &str) -> bool {
+    GONE_NAMES.contains(&name) || words_of(name).iter().any(|word| GONE.contains(&word.as_str()))
+}
+
+/// The classes that a line of a style sheet is about, as names.
+fn classes_in(line: &str) -> Vec<String> {
+    let class = |rest: &str| {
+        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '-').unwrap_or(rest.len());
+        rest[..end].replace('-', "_")
+    };
+    line.split('.').skip(1).map(class).collect()
+}
+
 /// The names that a line of Rust or of a script defines, or gives a field of that name a value: items, locals and fields.
 fn named_in(line: &str) -> Vec<&str> {
     const ITEMS: [&str; 10] = ["class", "const", "enum", "fn", "function", "mod", "static", "struct", "trait", "type"];
@@ -113,9 +126,6 @@ fn names_that_went_do_not_come_back() {
     each_line(
         |file| file.ends_with(".rs") || (file.ends_with(".js") && !file.contains("/vendor/")),
         |file, place, line| {
-            let is_gone = |name: &str| {
-                GONE_NAMES.contains(&name) || words_of(name).iter().any(|word| GONE.contains(&word.as_str()))
-            };
             for name in named_in(line).into_iter().filter(|name| is_gone(name)) {
                 // A test has a sentence for its name, whatever macro makes it one.
                 let is_sentence = line.contains("fn ") && (is_test || words_of(name).len() > 5);
@@ -138,6 +148,24 @@ fn names_that_went_do_not_come_back() {
     );
     let idle = allowed.iter().filter(|key| !found.contains_key(key)).map(|(file, name)| format!("{file}: {name}"));
     assert_none(&idle.collect::<Vec<_>>(), "places of INTERFACES that are not there any more: take them out:");
+}
+
+#[test]
+fn names_that_went_are_no_classes_and_no_files() {
+    let mut found = Vec::new();
+    each_line(
+        |file| file.ends_with(".css") && !file.contains("/vendor/"),
+        |_, place, line| {
+            let gone = classes_in(line).into_iter().filter(|class| is_gone(class));
+            found.extend(gone.map(|class| format!("{place}: {class}")));
+        },
+    );
+    for file in tracked_files().into_iter().filter(|file| !file.starts_with(THESE_FILES)) {
+        let parts = file.split(['/', '.']).map(|part| part.replace('-', "_"));
+        found.extend(parts.filter(|part| is_gone(part)).map(|part| format!("{file}: {part}")));
+    }
+    assert_none(&found, "names that went, and are here again (ARCHITECTURE.md says what each became):");
+    assert_eq!(classes_in(".stage > .front-seat.open { margin: .5rem }"), ["stage", "front_seat", "open", "5rem"]);
 }
 
 #[test]
