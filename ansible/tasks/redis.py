@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Asks a scoreboard as one of its users, on a host that has that user's password.
 
-    redis.py HOST:PORT USER PASSWORD_FILE CERTIFICATE doors CONTEST
+    redis.py HOST:PORT USER PASSWORD_FILE CERTIFICATE access CONTEST
     redis.py HOST:PORT USER PASSWORD_FILE CERTIFICATE get KEY...
 
 CERTIFICATE: a file with the one that the server must show, `system` for those that the system trusts, or `none` for no TLS.
 
-`doors` says whether it opens to the user with the password, and to nobody else, and with TLS to nobody without; and that a
+`access` says whether it opens to the user with the password, and to nobody else, and with TLS to nobody without; and that a
 generator's user steers nothing. `get` prints
 one line, `flowtest-redis: {"let_in": true, "values": [..]}`, with an empty text for a key that is not there; where there is no
 password file, `let_in` is false and nobody was asked. Prints nothing secret. Exit code 1 with a sentence when something is
@@ -62,7 +62,7 @@ class Server:
             return opened.read()
 
 
-def doors(server, contest):
+def access(server, contest):
     if server.certificate != "none":
         with server.plain() as connection:
             try:
@@ -121,8 +121,8 @@ def get(server, keys):
 def main():
     server, what, rest = Server(*sys.argv[1:5]), sys.argv[5], sys.argv[6:]
     try:
-        if what == "doors":
-            doors(server, *rest)
+        if what == "access":
+            access(server, *rest)
         else:
             get(server, rest)
     except (OSError, ValueError) as error:

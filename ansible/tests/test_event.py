@@ -512,7 +512,7 @@ def test_verify_finds_a_house_target_that_lies(organiser, lab):
     variables = ["target_faults=wrong_token:100"]
     organiser.play("site.yml", "--limit", "target", variables=variables).changed_something()
     # Ten of a thousand lose 200 points each: the token's 100 are not won but lost.
-    organiser.play("verify.yml").refused("it has 198000", "990 of 1000 were right")
+    organiser.play("verify.yml").refused("it has 198000", "990 of 1000 were verified")
     organiser.play("site.yml", "--limit", "target").changed_something()
 
 

@@ -163,11 +163,11 @@ impl Client {
             while let Some(event) = self.ring.event() {
                 match event {
                     Event::Received { slot, buffer } => {
-                        let book = &mut self.slots[slot];
-                        let bytes = book.partial + buffer.len();
+                        let state = &mut self.slots[slot];
+                        let bytes = state.partial + buffer.len();
                         self.ring.recycle(buffer);
-                        book.partial = bytes % self.answer_bytes;
-                        book.owed += bytes / self.answer_bytes;
+                        state.partial = bytes % self.answer_bytes;
+                        state.owed += bytes / self.answer_bytes;
                         answers += (bytes / self.answer_bytes) as u64;
                         self.send(slot);
                     }
@@ -179,10 +179,10 @@ impl Client {
     }
 
     fn send(&mut self, slot: RingSlot) {
-        let book = &mut self.slots[slot];
-        if book.owed > 0 && self.ring.can_send(slot) {
-            self.ring.send(slot, book.owed * REQUEST.len());
-            book.owed = 0;
+        let state = &mut self.slots[slot];
+        if state.owed > 0 && self.ring.can_send(slot) {
+            self.ring.send(slot, state.owed * REQUEST.len());
+            state.owed = 0;
         }
     }
 }

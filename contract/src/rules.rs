@@ -28,7 +28,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// What a failed exchange costs, and what a wholly right one earns.
+    /// What a failed exchange costs, and what a verified one earns.
     pub fn exchange_points(&self) -> i128 {
         i128::from(self.token) + i128::from(self.version) + i128::from(self.from)
     }

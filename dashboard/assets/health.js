@@ -34,24 +34,24 @@ export class Health {
 
   show(health) {
     if (!health) return;
-    const { tone, title, text, since_ms: since } = health;
+    const { tone, title, message, since_ms: since } = health;
     const put = (name, words) => { const one = this.box.querySelector(`[data-health-${name}]`); if (one.textContent !== words) one.textContent = words; };
     put("title", title);
-    put("text", text);
+    put("text", message);
     put("since", since == null ? "" : `since ${clockText(since)}`);
     if (this.tone !== tone) {
       const before = this.tone;
       this.tone = tone;
       this.box.dataset.tone = tone;
       this.box.className = `health is-${tone}`;
-      if (tone === "bad" || (tone === "warn" && before === "good")) this.tell(title, text);
+      if (tone === "bad" || (tone === "warn" && before === "good")) this.tell(title, message);
     }
     this.tab(title);
   }
 
   // Nobody answers: what stood here says nothing of now.
   lost(heardAt) {
-    this.show({ tone: "warn", title: "Not known", text: `The dashboard has not answered since ${clockText(heardAt)}: how your server does now is not known here. Look whether this device is online; the page goes on asking.`, since_ms: null });
+    this.show({ tone: "warn", title: "Not known", message: `The dashboard has not answered since ${clockText(heardAt)}: how your server does now is not known here. Look whether this device is online; the page goes on asking.`, since_ms: null });
   }
 
   tab(title) {
@@ -63,9 +63,9 @@ export class Health {
     if (this.icon && this.icon.href !== address) this.icon.href = address;
   }
 
-  tell(title, text) {
+  tell(title, message) {
     if (this.chosen.has("sound")) { this.beep(); navigator.vibrate?.([200, 100, 200]); }
-    if (this.chosen.has("notification") && document.hidden) { try { new Notification(title, { body: text, tag: "flowtest-health" }); } catch { /* phones want a service worker */ } }
+    if (this.chosen.has("notification") && document.hidden) { try { new Notification(title, { body: message, tag: "flowtest-health" }); } catch { /* phones want a service worker */ } }
   }
 
   beep() {

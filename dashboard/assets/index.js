@@ -143,15 +143,15 @@ function climb(card) {
   const find = (name) => document.querySelector(`[data-climb-${name}]`);
   const [box, said, steps] = [find("card"), find("said"), find("steps")];
   if (!box || box.hidden !== !card) { if (box) box.hidden = said.hidden = !card; }
-  if (!card || said.textContent === card.said) return;
-  said.textContent = card.said;
+  if (!card || said.textContent === card.message) return;
+  said.textContent = card.message;
   find("terms").textContent = card.terms;
-  find("errors").hidden = card.steps.find((step) => step.tone === "bad")?.word !== "too few right";
+  find("errors").hidden = card.steps.find((step) => step.tone === "bad")?.word !== "too few verified";
   const cell = (label, kind, ...children) => { const one = element("td", kind, ...children); one.dataset.label = label; return one; };
   steps.replaceChildren(...card.steps.map((step) => element("tr", "",
     element("td", "lead", `Step ${step.step}`), cell("Requests/s", "right", f.count(step.tried)),
     cell("What came of it", "", element("span", `step-word is-${step.tone}`, step.word)),
-    cell("Right", "right", step.right), cell("p99", "right", f.micros(step.p99_us)), cell("Why", "step-why", step.why))));
+    cell("Verified", "right", step.verified), cell("p99", "right", f.micros(step.p99_us)), cell("Why", "step-why", step.message))));
 }
 
 // What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. Whether it was.
@@ -325,7 +325,7 @@ function showProbe(out, report) {
 // The steps of a climb, in their order.
 const practiceSteps = (climb) => element("ol", "practice-steps", ...[...climb.steps].reverse().map((step) => element("li", "",
   element("b", "", `${f.count(step.tried)}/s`), " ", element("span", `step-word is-${step.tone}`, step.word), " ",
-  element("span", "muted small", `${step.right} right, p99 ${f.micros(step.p99_us)}`))));
+  element("span", "muted small", `${step.verified} verified, p99 ${f.micros(step.p99_us)}`))));
 
 const showPractice = (advice) => (out, report) => {
   const over = report.state === "done" || report.state === "refused";

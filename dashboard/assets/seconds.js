@@ -1,4 +1,4 @@
-// What came in each second of a round: a strip of right, wrong and failed, and below it how slow the answers were. A second that
+// What came in each second of a round: a strip of verified, wrong and failed, and below it how slow the answers were. A second that
 // is chosen says its numbers, and shows the samples of what failed in it. Of a long round ten minutes are there at a time.
 
 import { clockText } from "./clock.js";
@@ -10,7 +10,7 @@ const [WIDTH, HEIGHT] = [1_000, 60];
 const [SLOW_TOP, SLOW_HEIGHT] = [66, 34];
 const WINDOW_MS = 600_000;
 const SVG = "http://www.w3.org/2000/svg";
-const KINDS = ["right", "wrong", "failed"];
+const KINDS = ["verified", "wrong", "failed"];
 
 export class Seconds {
   // `of`: another's number, where an organiser looks; `open` is called with the span of a second that was chosen.
@@ -88,14 +88,14 @@ export class Seconds {
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${SLOW_TOP + SLOW_HEIGHT}`);
     svg.setAttribute("preserveAspectRatio", "none");
-    const paths = { right: "", wrong: "", failed: "" };
-    const most = Math.max(1, ...this.seconds.map(({ right, wrong, failed }) => right + wrong + failed));
+    const paths = { verified: "", wrong: "", failed: "" };
+    const most = Math.max(1, ...this.seconds.map(({ verified, wrong, failed }) => verified + wrong + failed));
     this.seconds.forEach((second, index) => {
       const [from, to] = [(index / count) * WIDTH, ((index + 1) / count) * WIDTH];
       let floor = HEIGHT;
       for (const kind of KINDS) {
         // What failed is seen however little it is.
-        const height = second[kind] ? Math.max(kind === "right" ? 1 : 4, (second[kind] / most) * HEIGHT) : 0;
+        const height = second[kind] ? Math.max(kind === "verified" ? 1 : 4, (second[kind] / most) * HEIGHT) : 0;
         const top = Math.max(0, floor - height);
         if (height) paths[kind] += `M${from.toFixed(1)} ${top.toFixed(1)}H${to.toFixed(1)}V${floor.toFixed(1)}H${from.toFixed(1)}z`;
         floor = top;
@@ -148,7 +148,7 @@ export class Seconds {
     const length = second ? Math.round((second.at_ms - (this.seconds[at - 1]?.at_ms ?? second.at_ms - 1_000)) / 1_000) : 1;
     const all = this.slowest ? ` The line below ends at ${f.micros(this.slowest)}.` : "";
     this.said.textContent = second
-      ? `${length > 1 ? `${length} s until ` : ""}${clockText(second.at_ms)}: ${f.count(second.right)} right, ${f.count(second.wrong)} wrong, ${f.count(second.failed)} failed, p50 ${f.micros(second.p50_us)}, p99 ${f.micros(second.p99_us)}`
+      ? `${length > 1 ? `${length} s until ` : ""}${clockText(second.at_ms)}: ${f.count(second.verified)} verified, ${f.count(second.wrong)} wrong, ${f.count(second.failed)} failed, p50 ${f.micros(second.p50_us)}, p99 ${f.micros(second.p99_us)}`
       : `Point at a second, or use ← and →; press it to see what failed in it.${all}`;
   }
 

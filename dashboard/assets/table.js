@@ -9,7 +9,7 @@ const PINS = "flowtest-pins";
 const PINS_MAX = 20;
 const SPARK_SECONDS = 300;
 const CELLS = ["pin", "rank", "move", "name", "points", "holds", "last-minute", "spark", "rate", "verified", "p50", "p99", "failures"];
-const LABELS = { holds: "holds", "last-minute": "last min", rate: "per s", verified: "right", p50: "p50", p99: "p99", failures: "failed" };
+const LABELS = { holds: "holds", "last-minute": "last min", rate: "per s", verified: "verified", p50: "p50", p99: "p99", failures: "failed" };
 // Rows of which the window's observer has not told yet are written when they stand so far up.
 const FIRST_ROWS = 30;
 const LEFT = new Set(["pin", "move", "name", "spark"]);

@@ -1,16 +1,16 @@
 //! What all requests share: the accounts, the control of the contest, the live feed, and who failed how often.
 
-use crate::clock::ContestClock;
 use crate::config::Config;
-use crate::connections::{Connections, Limits, fuse};
 use crate::control::platform::OwnAddresses;
 use crate::control::{Controller, Link};
-use crate::known_admins::KnownAdmins;
+use crate::credentials::known_admins::KnownAdmins;
+use crate::credentials::screen_codes::ScreenCodes;
+use crate::limits::connections::{Connections, Limits, fuse};
+use crate::limits::throttle::Failures;
+use crate::limits::under_way::UnderWay;
+use crate::live::clock::ContestClock;
 use crate::live::{Close, Feed, FeedConfig, HubConfig, UserKey};
-use crate::screen_codes::ScreenCodes;
 use crate::tasks::{self, UnwrittenSeconds};
-use crate::throttle::Failures;
-use crate::under_way::UnderWay;
 use flowtest_accounts::{Accounts, Actor, ScreenId, SessionId, UserId};
 use flowtest_contest::policy::Denied;
 use flowtest_contract::rules::UtcUs;
@@ -210,7 +210,7 @@ async fn csrf_key(accounts: &Accounts) -> Result<[u8; 32], Box<dyn Error>> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| format!("no random bytes: {error}"))?;
     let text = serde_json::to_string(&key)?;
-    accounts.put_setting(CSRF_SETTING, None, &text, &Actor::program(), crate::clock::utc_us()).await?;
+    accounts.put_setting(CSRF_SETTING, None, &text, &Actor::program(), flowtest_contract::utc_us()).await?;
     Ok(key)
 }
 

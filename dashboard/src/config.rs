@@ -3,11 +3,8 @@
 use crate::cli::Serve;
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use url::Url;
-
-/// The longest secret in a file, in bytes.
-const SECRET_BYTES_MAX: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,8 +40,6 @@ pub struct Tls {
 pub enum ConfigError {
     #[error("{path:?} cannot be read ({cause}): give a file that this user may read")]
     Unreadable { path: PathBuf, cause: std::io::Error },
-    #[error("the first line of {0:?} is empty or longer than {SECRET_BYTES_MAX} bytes: write the secret there")]
-    Secret(PathBuf),
     #[error(
         "--contest {0:?} cannot be part of a key: write 1 to 64 characters without braces, colons and control characters"
     )]
@@ -101,17 +96,6 @@ impl Config {
             None => self.tls.is_some(),
         }
     }
-}
-
-/// The first line of a file.
-pub fn secret(path: &Path) -> Result<String, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() || line.len() > SECRET_BYTES_MAX {
-        return Err(ConfigError::Secret(path.to_owned()));
-    }
-    Ok(line.to_owned())
 }
 
 fn origin(text: &str) -> Result<String, ConfigError> {

@@ -3,6 +3,7 @@
 //! Here an error becomes a status and an [`Explanation`] in the depot. The catcher makes the page or the JSON of it, so
 //! that what fails below the pages need not know how a page looks.
 
+use crate::views::format::as_message;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;
 use salvo::request_id::RequestIdDepotExt;
@@ -72,16 +73,16 @@ impl RequestError {
     fn words(&self) -> (&'static str, String) {
         match self {
             RequestError::SignIn => ("Please sign in", "This page is for those who are signed in.".to_owned()),
-            RequestError::Forbidden(why) => ("This is not for you", as_sentence(why)),
+            RequestError::Forbidden(why) => ("This is not for you", as_message(why)),
             RequestError::NotFound => ("There is no such page", "Go back, or start from the first page.".to_owned()),
-            RequestError::Malformed(why) => ("This is no request", as_sentence(why)),
-            RequestError::Conflict(why) => ("That does not fit any more", as_sentence(why)),
-            RequestError::Unprocessable(why) => ("That makes no sense here", as_sentence(why)),
+            RequestError::Malformed(why) => ("This is no request", as_message(why)),
+            RequestError::Conflict(why) => ("That does not fit any more", as_message(why)),
+            RequestError::Unprocessable(why) => ("That makes no sense here", as_message(why)),
             RequestError::TooMany(seconds) => ("Too many tries", format!("Wait {seconds} seconds and try again.")),
             RequestError::Crowded(seconds) => {
                 ("Too many at once", format!("Wait {seconds} seconds and try again: nothing was done."))
             }
-            RequestError::Unavailable(why) => ("Something is away", as_sentence(why)),
+            RequestError::Unavailable(why) => ("Something is away", as_message(why)),
             RequestError::Redis(_) => {
                 ("Something of ours is away", "Try again in a minute; if it stays, tell the organisers.".to_owned())
             }
@@ -122,8 +123,8 @@ impl Writer for RequestError {
         res.status_code(self.status());
         let (title, message) = self.words();
         let for_organisers = match &self {
-            RequestError::Redis(why) => Some(("Redis does not do its part", as_sentence(why))),
-            RequestError::Database(why) => Some(("The database did not do it", as_sentence(why))),
+            RequestError::Redis(why) => Some(("Redis does not do its part", as_message(why))),
+            RequestError::Database(why) => Some(("The database did not do it", as_message(why))),
             _ => None,
         };
         depot.insert_typed(Explanation { title, message, for_organisers });
@@ -135,12 +136,4 @@ pub fn wants_page(req: &Request) -> bool {
     let path = req.uri().path();
     let accept = req.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     !path.starts_with("/api/") && !path.starts_with("/live") && !accept.starts_with("application/json")
-}
-
-/// A sentence as it stands alone: with a capital and a full stop.
-pub fn as_sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
 }

@@ -1,8 +1,8 @@
 //! The command line: what is asked for, done, and said; exit codes 0 fine, 1 failed, 2 usage.
 
 use clap::Parser;
-use flowtest_dashboard::cli::{Cli, Command};
-use flowtest_dashboard::{command, server};
+use flowtest_dashboard::cli::{Cli, Command, command};
+use flowtest_dashboard::server;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

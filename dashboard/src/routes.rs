@@ -1,14 +1,14 @@
 //! Every route of the dashboard: its method, its path and who may use it. What is not in this list does not exist.
 
 use crate::app::App;
-use crate::assets::{Assets, keep_for_ever};
+use crate::handlers::assets::{Assets, keep_for_ever};
 use crate::handlers::{
     account, api, audit, chart, explain, export, front, health, index, invitation, live, login, register, report,
     rules, screen, setting,
 };
 use crate::middleware::crowds::{limit_requests, note_connection};
 use crate::middleware::form_tokens;
-use crate::middleware::guard::{Guard, Who};
+use crate::middleware::guard::{Access, Guard};
 use crate::middleware::headers::SecurityHeaders;
 use crate::middleware::host::refuse_unclear_host;
 use crate::middleware::observe::observe;
@@ -33,27 +33,27 @@ const TIMEOUT: Duration = Duration::from_secs(45);
 pub struct Route {
     pub method: Method,
     pub path: &'static str,
-    pub who: Who,
+    pub access: Access,
     goal: ArcHandler,
 }
 
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} for {:?}", self.method, self.path, self.who)
+        write!(f, "{} {} for {:?}", self.method, self.path, self.access)
     }
 }
 
-fn get(path: &'static str, who: Who, goal: impl Handler) -> Route {
-    Route { method: Method::GET, path, who, goal: goal.arc() }
+fn get(path: &'static str, access: Access, goal: impl Handler) -> Route {
+    Route { method: Method::GET, path, access, goal: goal.arc() }
 }
 
-fn post(path: &'static str, who: Who, goal: impl Handler) -> Route {
-    Route { method: Method::POST, path, who, goal: goal.arc() }
+fn post(path: &'static str, access: Access, goal: impl Handler) -> Route {
+    Route { method: Method::POST, path, access, goal: goal.arc() }
 }
 
 /// The list.
 pub fn routes() -> Vec<Route> {
-    use Who::{Admin, Public, Screen, Staff};
+    use Access::{Admin, Public, Screen, Staff};
     vec![
         get("/", Public, front::home),
         get("/login", Public, login::show_page),
@@ -172,7 +172,7 @@ pub fn service(app: &Arc<App>) -> Service {
         } else {
             Router::with_path(route.path)
         };
-        let mut router = at.hoop(Guard(route.who));
+        let mut router = at.hoop(Guard(route.access));
         // A WebSocket lives longer than any page takes, and has no form.
         if route.path != "/live" {
             router = router.hoop(Timeout::new(TIMEOUT)).hoop(form_tokens.clone()).hoop(flash.clone());

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::cli::{LogFormat, Serve};
 use crate::config::Config;
-use crate::connections::SLACK;
+use crate::limits::connections::SLACK;
 use crate::routes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use salvo::conn::rustls::{Keycert, RustlsConfig};

@@ -1,12 +1,12 @@
 //! What runs beside requests from the start to the end: one function a task, each until it is told to stop.
 
-use crate::clock::utc_us;
 use crate::control::Controller;
 use crate::live::feed::Archived;
 use crate::live::{Facts, Feed, Hub};
 use crate::views::tokens::TokensPage;
 use flowtest_accounts::{Accounts, HistoryRow};
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -52,7 +52,7 @@ impl Certificates {
             Source::Files { .. } => {
                 let expired = if with_expired {
                     let key = rcgen::KeyPair::generate()?;
-                    Some(Made::new(&["localhost".to_owned()], &key, Validity::Over)?.into_config()?)
+                    Some(Made::new(&["localhost".to_owned()], &key, Validity::Expired)?.into_config()?)
                 } else {
                     None
                 };
@@ -62,7 +62,7 @@ impl Certificates {
                 let key = rcgen::KeyPair::generate()?;
                 let made = Made::new(names, &key, Validity::Now)?;
                 // Of the same name and key, so that whoever trusts the one has nothing against the other but its date.
-                let expired = with_expired.then(|| Made::new(names, &key, Validity::Over)).transpose()?;
+                let expired = with_expired.then(|| Made::new(names, &key, Validity::Expired)).transpose()?;
                 let pem = made.pem.clone();
                 if let Some(path) = copy {
                     let refused = |cause| CertificateError::Copy { path: path.display().to_string(), cause };
@@ -127,7 +127,7 @@ struct Made {
 enum Validity {
     /// From yesterday on, for a year.
     Now,
-    Over,
+    Expired,
 }
 
 impl Made {
@@ -141,7 +141,7 @@ impl Made {
         let days = |count| jiff::Span::new().days(count);
         (params.not_before, params.not_after) = match validity {
             Validity::Now => (day(today.saturating_sub(days(1))), day(today.saturating_add(days(365)))),
-            Validity::Over => (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1)),
+            Validity::Expired => (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1)),
         };
         let certificate = params.self_signed(key)?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();

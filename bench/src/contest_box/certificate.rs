@@ -16,7 +16,7 @@ pub struct Certificate {
 pub enum Dates {
     Now,
     /// Until the first day of 2021.
-    Over,
+    Expired,
     /// No longer than that from now on.
     For(Duration),
 }
@@ -30,7 +30,7 @@ impl Certificate {
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         match dates {
             Dates::Now => {}
-            Dates::Over => {
+            Dates::Expired => {
                 params.not_before = rcgen::date_time_ymd(2020, 1, 1);
                 params.not_after = rcgen::date_time_ymd(2021, 1, 1);
             }

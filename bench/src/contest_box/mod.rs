@@ -6,10 +6,10 @@
 pub mod board;
 pub mod certificate;
 pub mod contest;
+pub mod control_store;
 pub mod dashboard;
 pub mod generator;
 pub mod journal;
-pub mod organiser;
 pub mod people;
 pub mod redis;
 pub mod target;

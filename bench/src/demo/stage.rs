@@ -70,8 +70,8 @@ impl Stage {
         dashboard.create_admin(ADMIN, &password)?;
         let invitations = dashboard.invite(TEAMS.len())?;
         let admin = Admin::sign_in(dashboard.visitor(), ADMIN, &password)?;
-        let teams = TEAMS.iter().zip(&invitations).map(|((name, shown, _), invitation)| {
-            Team::register(dashboard.visitor(), invitation, name, shown, &password)
+        let teams = TEAMS.iter().zip(&invitations).map(|((name, display_name, _), invitation)| {
+            Team::register(dashboard.visitor(), invitation, name, display_name, &password)
         });
         let teams = teams.collect::<Result<Vec<Team>>>()?;
         let phase = Phase { length: Duration::ZERO, rate: None, connections: 1, pipeline: 1 };

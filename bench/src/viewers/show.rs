@@ -1,7 +1,7 @@
 //! A round in which everybody's score changes all the time, in Redis as a generator would put it.
 
 use crate::contest_box::contest::Phase;
-use crate::contest_box::{ContestFile, organiser::Organiser};
+use crate::contest_box::{ContestFile, control_store::ControlStore};
 use crate::error::{Error, Result};
 use crate::traffic::counted;
 use flowtest_contest::lifecycle::Change;
@@ -37,7 +37,7 @@ impl Show {
             let (high, low) = (index / 250, index % 250 + 1);
             file = file.with(&name(index), &format!("127.1.{high}.{low}:8081"));
         }
-        let mut organiser = Organiser::open(redis_url, &file)?;
+        let mut organiser = ControlStore::open(redis_url, &file)?;
         let start = utc_us() + LEAD_US + 100_000;
         let round = organiser.arm(start, &["g1"])?;
         organiser.scoreboard().open_round(CONTEST, &round).map_err(scoreboard_error)?;

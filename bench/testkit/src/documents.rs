@@ -19,7 +19,6 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         rate: 0,
         rate_ratio: None,
         lag_p99_us: None,
-        invalid_seconds: 0,
         saturated_seconds: 0,
         validity: RoundValidity::default(),
         own_fault_cause: None,

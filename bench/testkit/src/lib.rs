@@ -11,6 +11,7 @@ pub mod redis_server;
 pub mod scratch;
 pub mod servers;
 pub mod skipped;
+pub mod visitor;
 pub mod wait;
 
 pub use child::{Child, Said, program, run};

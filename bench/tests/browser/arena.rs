@@ -75,9 +75,9 @@ impl Arena {
     }
 
     /// A team that is registered, and whose server runs with these flags.
-    pub(crate) fn team(&mut self, name: &str, shown: &str, flags: &[&str]) -> Team {
+    pub(crate) fn team(&mut self, name: &str, display_name: &str, flags: &[&str]) -> Team {
         let invitation = self.invitation();
-        let team = must(Team::register(self.dashboard.visitor(), &invitation, name, shown, PASSWORD));
+        let team = must(Team::register(self.dashboard.visitor(), &invitation, name, display_name, PASSWORD));
         must(team.set_endpoint(&self.server(name, flags)));
         team
     }

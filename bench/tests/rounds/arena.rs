@@ -3,7 +3,7 @@
 use crate::stage::Stage;
 use flowtest_bench::child::{self, Child, Ended};
 use flowtest_bench::contest_box::contest::Phase;
-use flowtest_bench::contest_box::organiser::Organiser;
+use flowtest_bench::contest_box::control_store::ControlStore;
 use flowtest_bench::contest_box::people::Arming;
 use flowtest_bench::contest_box::{Admin, ContestFile, Dashboard, Journal, Redis, Target, Team};
 use flowtest_bench::error::Error;
@@ -26,7 +26,7 @@ pub(crate) const LEAD_US: u64 = 5_500_000;
 pub(crate) struct Arena {
     pub(crate) stage: Stage,
     pub(crate) redis: Redis,
-    pub(crate) organiser: Organiser,
+    pub(crate) organiser: ControlStore,
     pub(crate) generators: BTreeMap<String, Child>,
     pub(crate) hosts: PathBuf,
 }
@@ -67,7 +67,7 @@ impl Arena {
 
     pub(crate) fn of(stage: Stage, contest: &ContestFile, generators: &[&str]) -> Arena {
         let redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
-        let organiser = Organiser::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
+        let organiser = ControlStore::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
         let hosts = stage.folder().join("hosts");
         std::fs::write(&hosts, "").expect("it is written");
         let mut arena = Arena { stage, redis, organiser, generators: BTreeMap::new(), hosts };

@@ -34,7 +34,7 @@ const TERMS: Breakpoint = Breakpoint {
         start: 190,
         step: Step::Times(1.25),
         max: 20_000,
-        pass: Pass { right: 0.995, p99_us: 60_000 },
+        pass: Pass { verified: 0.995, p99_us: 60_000 },
     },
     hold_us: 3 * SECOND,
     fleet_max: None,

@@ -149,13 +149,13 @@ impl Manner {
         let (mut seen, mut bytes) = (Vec::new(), [0; 4096]);
         loop {
             self.say(&mut tls, stream)?;
-            let mut came = &mut bytes[..];
-            let count = stream.read(came)?;
+            let mut received = &mut bytes[..];
+            let count = stream.read(received)?;
             if count == 0 {
                 return Ok(());
             }
-            came = &mut came[..count];
-            let mut rest = &*came;
+            received = &mut received[..count];
+            let mut rest = &*received;
             while !rest.is_empty() {
                 tls.read_tls(&mut rest)?;
                 tls.process_new_packets().map_err(io::Error::other)?;

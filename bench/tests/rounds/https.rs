@@ -201,7 +201,7 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
 fn nobody_is_let_in_by_a_certificate_that_is_not_trusted_until_the_contest_takes_any() {
     let stage = Stage::light();
     let honest = honest(&stage);
-    let expired = certificate(&stage, "expired", &["127.0.0.1"], Dates::Over);
+    let expired = certificate(&stage, "expired", &["127.0.0.1"], Dates::Expired);
     let other = certificate(&stage, "other", &["other.test", "127.0.0.9"], Dates::Now);
     let alone = certificate(&stage, "alone", &["127.0.0.1"], Dates::Now);
     let stage = stage.contestant("alice", &[]);
@@ -279,7 +279,7 @@ fn a_certificate_that_expires_in_mid_round_costs_what_any_failure_does_and_says_
     // Whoever trusts the one trusts the other, and has nothing against it but its date.
     let trusted = arena.stage.folder().join("trusted.pem");
     let now = std::fs::read_to_string(shown.path()).expect("it was made");
-    let over = certificate(&arena.stage, "shown", &["127.0.0.1"], Dates::Over);
+    let over = certificate(&arena.stage, "shown", &["127.0.0.1"], Dates::Expired);
     std::fs::write(&trusted, now + &std::fs::read_to_string(over.path()).expect("it was made")).expect("written");
     arena.serve_with("g1", &["--ca", trusted.to_str().expect("text")]);
     let start = arena.arm(&["g1"]);
@@ -333,7 +333,7 @@ fn sessions_are_not_resumed_beyond_their_certificate() {
 fn tests_of_endpoints_and_practice_are_over_https_as_the_round_is() {
     let stage = Stage::light();
     let honest = honest(&stage);
-    let expired = certificate(&stage, "expired", &["127.0.0.1"], Dates::Over);
+    let expired = certificate(&stage, "expired", &["127.0.0.1"], Dates::Expired);
     let stage = over_tls(stage.contestant("alice", &[]), "bob", &honest, &["--faults", "wrong_token:40,reset:30"]);
     let stage = over_tls(stage, "carol", &expired, &[]);
     let (bob, carol) = (stage.target("bob").endpoint.clone(), stage.target("carol").endpoint.clone());

@@ -1,21 +1,32 @@
 //! Names that went do not come back.
 
-use super::{assert_none, each_line};
+use super::{THESE_FILES, assert_none, each_line, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Words that went: no item, field or local has one in its name. ARCHITECTURE.md says under *Words that went* what each became;
-/// prose, and tests whose names read as sentences, may say them.
+/// Words that went: no item, field, local, class of a page or file has one in its name. ARCHITECTURE.md says under *Words that went* what
+/// each became; prose, and tests whose names read as sentences, may say them.
 const GONE: &[&str] = &[
+    "attention",
     "books",
+    "came",
     "coach",
+    "course",
     "curtain",
     "desk",
     "door",
+    "doors",
     "entrant",
     "game",
+    "lot",
+    "obedience",
+    "obey",
+    "obeying",
+    "obeys",
     "patience",
+    "person",
     "player",
     "players",
+    "regard",
     "reins",
     "saturated",
     "seat",
@@ -24,45 +35,46 @@ const GONE: &[&str] = &[
     "shelf",
     "sight",
     "steward",
+    "tier",
     "usher",
     "wish",
 ];
 
-/// Whole names that went: an exchange with all three headers right is verified.
-const GONE_NAMES: &[&str] = &["all_right", "is_wholly_right", "right_addresses", "right_rate"];
+/// Whole names that went, whose words alone are in use: an exchange with all three headers right is verified.
+const GONE_NAMES: &[&str] = &[
+    "FailedByRight",
+    "Fall",
+    "Ground",
+    "Order",
+    "Organiser",
+    "Over",
+    "Press",
+    "Who",
+    "Word",
+    "all_right",
+    "is_wholly_right",
+    "right_addresses",
+    "right_part",
+    "right_rate",
+    "wholly_right",
+];
 
 /// Where programs outside read the old name, until 0.3.
 const INTERFACES: &[(&str, &str)] = &[
     // The health of a generator in Redis, `--json` and `--ndjson`.
     ("bench/testkit/src/documents.rs", "saturated_seconds"),
+    ("bench/testkit/src/documents.rs", "tier"),
     ("loadgen/src/observe/output/ndjson.rs", "saturated"),
     ("loadgen/src/observe/summary.rs", "saturated_s"),
+    ("loadgen/src/observe/summary.rs", "tier"),
     ("loadgen/src/play/serve/mod.rs", "saturated_seconds"),
+    ("loadgen/src/play/serve/mod.rs", "tier"),
     ("storage/scoreboard/src/generator.rs", "saturated_seconds"),
+    ("storage/scoreboard/src/generator.rs", "tier"),
     // Messages in Redis, in `/api/me`, and in what a test of an endpoint and practice answer.
     ("dashboard/src/handlers/convert.rs", "sentence"),
     ("dashboard/src/handlers/index/answers.rs", "sentence"),
     ("storage/scoreboard/src/message.rs", "sentence"),
-];
-
-/// Places whose names are still to go.
-const STILL_TO_GO: &[(&str, &str)] = &[
-    ("dashboard/src/control/automation/joining.rs", "players"),
-    ("dashboard/src/control/contestants.rs", "sentence"),
-    ("dashboard/src/control/difference.rs", "sentences"),
-    ("dashboard/src/control/readiness/contestant.rs", "all_right"),
-    ("dashboard/src/control/readiness/ownership.rs", "sentence"),
-    ("dashboard/src/control/readiness/ownership.rs", "sentences"),
-    ("dashboard/src/control/readiness/platform.rs", "step_sentence"),
-    ("dashboard/src/error.rs", "as_sentence"),
-    ("dashboard/src/handlers/owner.rs", "all_right"),
-    ("dashboard/src/handlers/setting/ready_panel.rs", "saturated_seconds"),
-    ("dashboard/src/views/health.rs", "sentence"),
-    ("dashboard/src/views/setting.rs", "saturated_seconds"),
-    ("dashboard/tests/control/urgent.rs", "sentence"),
-    ("dashboard/tests/pages/fixture.rs", "saturated_seconds"),
-    ("storage/contest/src/breakpoint.rs", "right_rate"),
-    ("storage/contest/src/climbed.rs", "sentence"),
 ];
 
 /// The words of a name: `TlsState` and `tls_state` have the same.
@@ -79,9 +91,22 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
-/// The names that a line defines, or gives a field of that name a value: items, locals and fields.
+fn is_gone(name: &str) -> bool {
+    GONE_NAMES.contains(&name) || words_of(name).iter().any(|word| GONE.contains(&word.as_str()))
+}
+
+/// The classes that a line of a style sheet is about, as names.
+fn classes_in(line: &str) -> Vec<String> {
+    let class = |rest: &str| {
+        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '-').unwrap_or(rest.len());
+        rest[..end].replace('-', "_")
+    };
+    line.split('.').skip(1).map(class).collect()
+}
+
+/// The names that a line of Rust or of a script defines, or gives a field of that name a value: items, locals and fields.
 fn named_in(line: &str) -> Vec<&str> {
-    const ITEMS: [&str; 8] = ["const", "enum", "fn", "mod", "static", "struct", "trait", "type"];
+    const ITEMS: [&str; 10] = ["class", "const", "enum", "fn", "function", "mod", "static", "struct", "trait", "type"];
     let code = line.split("//").next().unwrap_or(line).trim();
     let words: Vec<&str> =
         code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty()).collect();
@@ -99,11 +124,8 @@ fn names_that_went_do_not_come_back() {
     let mut found = BTreeMap::new();
     let mut is_test = false;
     each_line(
-        |file| file.ends_with(".rs"),
+        |file| file.ends_with(".rs") || (file.ends_with(".js") && !file.contains("/vendor/")),
         |file, place, line| {
-            let is_gone = |name: &str| {
-                GONE_NAMES.contains(&name) || words_of(name).iter().any(|word| GONE.contains(&word.as_str()))
-            };
             for name in named_in(line).into_iter().filter(|name| is_gone(name)) {
                 // A test has a sentence for its name, whatever macro makes it one.
                 let is_sentence = line.contains("fn ") && (is_test || words_of(name).len() > 5);
@@ -117,7 +139,7 @@ fn names_that_went_do_not_come_back() {
         },
     );
     let allowed: BTreeSet<(String, String)> =
-        INTERFACES.iter().chain(STILL_TO_GO).map(|(file, name)| ((*file).to_owned(), (*name).to_owned())).collect();
+        INTERFACES.iter().map(|(file, name)| ((*file).to_owned(), (*name).to_owned())).collect();
     let back =
         found.iter().filter(|(key, _)| !allowed.contains(key)).map(|((_, name), place)| format!("{place}: {name}"));
     assert_none(
@@ -125,10 +147,25 @@ fn names_that_went_do_not_come_back() {
         "names that went, and are here again (ARCHITECTURE.md says what each became):",
     );
     let idle = allowed.iter().filter(|key| !found.contains_key(key)).map(|(file, name)| format!("{file}: {name}"));
-    assert_none(
-        &idle.collect::<Vec<_>>(),
-        "places of INTERFACES and STILL_TO_GO that are not there any more: take them out:",
+    assert_none(&idle.collect::<Vec<_>>(), "places of INTERFACES that are not there any more: take them out:");
+}
+
+#[test]
+fn names_that_went_are_no_classes_and_no_files() {
+    let mut found = Vec::new();
+    each_line(
+        |file| file.ends_with(".css") && !file.contains("/vendor/"),
+        |_, place, line| {
+            let gone = classes_in(line).into_iter().filter(|class| is_gone(class));
+            found.extend(gone.map(|class| format!("{place}: {class}")));
+        },
     );
+    for file in tracked_files().into_iter().filter(|file| !file.starts_with(THESE_FILES)) {
+        let parts = file.split(['/', '.']).map(|part| part.replace('-', "_"));
+        found.extend(parts.filter(|part| is_gone(part)).map(|part| format!("{file}: {part}")));
+    }
+    assert_none(&found, "names that went, and are here again (ARCHITECTURE.md says what each became):");
+    assert_eq!(classes_in(".stage > .front-seat.open { margin: .5rem }"), ["stage", "front_seat", "open", "5rem"]);
 }
 
 #[test]
@@ -143,6 +180,8 @@ fn a_name_is_seen_wherever_it_is_defined() {
         ("enum TlsState { // a door", "TlsState"),
         ("    // fn usher() in prose", ""),
         ("    player::join(seat)", ""),
+        ("export function usher() {", "usher"),
+        ("class Coach {", "Coach"),
     ];
     for (line, names) in cases {
         assert_eq!(seen(line), names, "{line}");

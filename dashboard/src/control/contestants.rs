@@ -72,13 +72,13 @@ impl Controller {
         Ok(())
     }
 
-    /// When traffic comes to a contestant, as a sentence for it; nothing for one that gets what falls due.
+    /// When traffic comes to a contestant, as a message to it; nothing for one that gets what falls due.
     pub fn arrival(&self, user: UserId, has_endpoint: bool, now: UtcUs) -> Option<String> {
         let control = self.control()?;
         let id = id_of(user.0);
         if !matches!(control.state, State::Armed | State::Running | State::Paused) {
-            let sentence = "Requests come when the organisers start a round, after three right answers.";
-            return has_endpoint.then(|| sentence.to_owned());
+            let message = "Requests come when the organisers start a round, after three right answers.";
+            return has_endpoint.then(|| message.to_owned());
         }
         if let Some((name, _)) = control.ids.iter().find(|(_, other)| **other == id) {
             if control.parked.contains(name) {

@@ -62,7 +62,7 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
     ] {
         changes.add(field, label, &old.to_string(), &new.to_string(), true, || {
             format!(
-                "Right earns {new}, wrong costs {new}; a wholly right answer is worth {} points and a failed exchange \
+                "Right earns {new}, wrong costs {new}; a verified answer is worth {} points and a failed exchange \
                  costs as much.",
                 to.exchange_points()
             )
@@ -226,12 +226,12 @@ pub fn announcement(changes: &[Changed], from_round: Option<u32>) -> Option<Stri
     let concerning = changes.iter().filter(|change| change.concerns_contestants);
     let (at_once, later): (Vec<&Changed>, Vec<&Changed>) =
         concerning.partition(|change| from_round.is_none() || change.counts_at_once());
-    let mut sentences: Vec<String> = at_once.into_iter().map(told).collect();
+    let mut messages: Vec<String> = at_once.into_iter().map(told).collect();
     if let (Some(round), false) = (from_round, later.is_empty()) {
-        sentences.push(format!("From round {round} on:"));
+        messages.push(format!("From round {round} on:"));
     }
-    sentences.extend(later.into_iter().map(told));
-    (!sentences.is_empty()).then(|| sentences.join(" "))
+    messages.extend(later.into_iter().map(told));
+    (!messages.is_empty()).then(|| messages.join(" "))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use super::roster::HOUSE;
 use super::show::Show;
-use crate::clock::{utc_ms, utc_us};
+use crate::live::clock::utc_ms;
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
 use flowtest_accounts::{Accounts, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
+use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;

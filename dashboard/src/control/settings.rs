@@ -149,8 +149,8 @@ pub fn plan_text(phases: &[Phase]) -> String {
                 let (hold, p99) = (super::instant::duration(hold_us), super::instant::duration(pass.p99_us));
                 writeln!(
                     text,
-                    "start = {start}\nstep = \"{step}\"\nhold = \"{hold}\"\npass = {{ right = {}, p99 = \"{p99}\" }}\nmax = {max}{fleet}",
-                    pass.right
+                    "start = {start}\nstep = \"{step}\"\nhold = \"{hold}\"\npass = {{ verified = {}, p99 = \"{p99}\" }}\nmax = {max}{fleet}",
+                    pass.verified
                 )
             }
         }

@@ -1,21 +1,22 @@
 //! One's own account: display name, password, sessions.
 
-use crate::address::client_address;
 use crate::app::App;
-use crate::clock::{utc_ms, utc_us};
 use crate::control::ChangeError;
 use crate::control::requests::Write;
+use crate::credentials::password;
 use crate::error::RequestError;
 use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
 use crate::handlers::turn;
+use crate::limits::address::client_address;
+use crate::live::clock::utc_ms;
 use crate::middleware::device;
 use crate::middleware::viewer::Viewer;
-use crate::password;
 use crate::views::account::SessionLine;
 use crate::views::layout::Page;
 use crate::views::{AccountPage, Field};
 use flowtest_accounts::{Error, SessionId};
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 const PATH: &str = "/account";

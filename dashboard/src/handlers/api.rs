@@ -1,13 +1,13 @@
 //! What scripts ask for. Scores come from the live feed alone, for the audience that asks.
 
 use crate::app::App;
-use crate::clock::{Millis, utc_ms};
 use crate::error::RequestError;
 use crate::handlers::asked::{self, audience};
 use crate::handlers::convert::ErrorAnswer;
 use crate::handlers::owner::{self, Owner};
 use crate::handlers::past;
 use crate::handlers::standings::StandingsAnswer;
+use crate::live::clock::{Millis, utc_ms};
 use crate::live::reveal::{Reveal, Stage};
 use crate::live::{Audience, Due, Facts, UserKey, ValidityNow};
 use crate::middleware::viewer::Viewer;

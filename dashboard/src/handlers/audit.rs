@@ -1,10 +1,10 @@
 //! Who did what and when. Nothing in it can be changed.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::download::{self, Table, instant, text};
 use crate::handlers::frame::{self, show};
+use crate::live::clock::utc_ms;
 use crate::views::AuditPage;
 use crate::views::audit::{self, Names, Told};
 use crate::views::layout::Page;

@@ -3,11 +3,11 @@
 use crate::app::App;
 use crate::error::RequestError;
 use crate::handlers::frame::{self, show};
+use crate::handlers::site::Site;
 use crate::live::Audience;
 use crate::middleware::guard::Screen;
 use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
-use crate::site::Site;
 use crate::views::chart::ProjectorPage;
 use crate::views::format::open_ruling;
 use crate::views::layout::Page;

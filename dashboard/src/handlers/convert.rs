@@ -1,6 +1,6 @@
 //! From what the live feed knows to what pages show. One place, so that all pages say the same.
 
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use crate::live::frame::Link;
 use crate::live::{Due, Facts, RoundNow, Seen, ValidityNow};
 use crate::views::layout::Stage;

@@ -1,10 +1,10 @@
 //! Files to take away: what the browser is told, what the audit log notes, and tables that spreadsheets open.
 
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::middleware::viewer::Viewer;
 use flowtest_contract::text::inert;
+use flowtest_contract::utc_us;
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
 

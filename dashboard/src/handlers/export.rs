@@ -1,12 +1,12 @@
 //! Files to take away. They hold what their reader may see, like every page.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::asked::{audience, contestant};
 use crate::handlers::download::{Table, attach, instant, note, number, text};
 use crate::handlers::standings::{COLUMNS, Line, NOT_VALID, StandingsAnswer, not_valid};
 use crate::live::Audience;
+use crate::live::clock::utc_ms;
 use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
 use salvo::prelude::*;

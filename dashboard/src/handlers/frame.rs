@@ -1,11 +1,11 @@
 //! What every page shares: the frame around it, what the last form did, and the way back after a form.
 
 use crate::app::App;
-use crate::assets::BUILD;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
+use crate::handlers::assets::BUILD;
 use crate::handlers::convert;
 use crate::live::Audience;
+use crate::live::clock::utc_ms;
 use crate::middleware::viewer::Viewer;
 use crate::views::layout::{self, Flash, Layout, Page};
 use sailfish::TemplateSimple;

@@ -1,19 +1,19 @@
 //! Invitations: made, listed live, revoked, exported and printed.
 
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::instant;
 use crate::error::RequestError;
 use crate::handlers::download::{self, Table, note, text};
 use crate::handlers::form::{field, list};
 use crate::handlers::frame::{self, show as send, show_again};
+use crate::handlers::site::Site;
 use crate::middleware::viewer::Viewer;
-use crate::site::Site;
 use crate::views::layout::Page;
 use crate::views::qr::Qr;
 use crate::views::tokens::{InvitationForm, Slip, TokenLine};
 use crate::views::{Field, Role, SlipsPage, TokensPage};
 use flowtest_accounts::{BATCH_MAX, Error, InviteId, NewInvites};
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 const PATH: &str = "/setting-token";

@@ -1,7 +1,6 @@
 //! The way into the live feed: who watches, and what.
 
 use crate::app::{App, screen_session};
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::asked::audience;
 use crate::live::UserKey;
@@ -11,6 +10,7 @@ use crate::middleware::guard::Screen;
 use crate::middleware::screen_cookie;
 use crate::middleware::viewer::{Viewer, session_cookie};
 use flowtest_accounts::{Error, Role};
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 #[handler]

@@ -1,18 +1,18 @@
 //! Signing in and out.
 
-use crate::address::client_address;
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
 use crate::handlers::{kept, turn};
+use crate::limits::address::client_address;
 use crate::middleware::viewer::{self, Viewer, start_page};
 use crate::middleware::{device, form_tokens};
 use crate::views::layout::Page;
 use crate::views::login::Kept;
 use crate::views::{Field, KeptPage, LoginLinkPage, LoginPage, LogoutPage};
 use flowtest_accounts::{Actor, Error, User};
+use flowtest_contract::utc_us;
 use metrics::counter;
 use salvo::http::{HeaderValue, StatusCode, header};
 use salvo::prelude::*;

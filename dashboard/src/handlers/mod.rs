@@ -4,6 +4,8 @@
 //! | module | noun |
 //! |---|---|
 //! | [`asked`] | for whom the answer is, and by which address it was asked for |
+//! | [`site`] | by which address people reach us |
+//! | [`assets`] | styles, scripts and pictures |
 //! | [`form`] | fields of a form that was posted |
 //! | [`frame`] | what every page shares, and the way back after a form |
 //! | [`convert`] | from what the live feed knows to what pages show |
@@ -16,6 +18,7 @@
 pub mod account;
 pub mod api;
 pub mod asked;
+pub mod assets;
 pub mod audit;
 pub mod chart;
 pub mod convert;
@@ -38,5 +41,6 @@ pub mod report;
 pub mod rules;
 pub mod screen;
 pub mod setting;
+pub mod site;
 pub mod standings;
 pub mod turn;

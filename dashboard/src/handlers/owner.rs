@@ -1,10 +1,10 @@
 //! What one contestant may know of itself, now: points, counts, failures. Everybody else's figures are the live feed's.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::is_heard;
 use crate::error::RequestError;
 use crate::handlers::past;
+use crate::live::clock::utc_ms;
 use crate::live::frame::Link;
 use crate::live::{Audience, TeamState, UserKey};
 use crate::middleware::viewer::Viewer;
@@ -88,11 +88,11 @@ fn climb(app: &App, user: &User) -> Option<ClimbCard> {
     let climber = totals.and_then(|totals| totals.climbers().iter().find(|climber| climber.contestant == user.name));
     if let (Some(climber), Some(totals)) = (climber, totals) {
         let climbed = Climbed::of(&user.name, totals.decisions.iter().map(|decision| &**decision))?;
-        return Some(ClimbCard::of(&climbed, climber.sentence(&terms), &terms.pass));
+        return Some(ClimbCard::of(&climbed, climber.message(&terms), &terms.pass));
     }
     let facts = app.feed.facts();
     let climbed = facts.carried.of(&UserKey::of_user(user.id.0))?.climbed.as_ref()?;
-    Some(ClimbCard::of(climbed, climbed.sentence(), &terms.pass))
+    Some(ClimbCard::of(climbed, climbed.message(), &terms.pass))
 }
 
 /// What stands first on the contestant's page, as the contestant or an organiser reads it.
@@ -111,7 +111,6 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
     let tested =
         app.controller.requests().tested(Some(user.id)).filter(|tested| Some(&tested.endpoint) == endpoint.as_ref());
     let tested = tested.and_then(|tested| tested.answer).map(ProbeAnswer::for_contestant);
-    let all_right = |answer: &ProbeAnswer| answer.verdicts.is_some_and(|all| all.token && all.version && all.from);
     // Of a deadline that was missed only what says so is the reason.
     let is_why = |error: &&ExplainedError| match owner.state {
         Some(TeamState::WrongVersion | TeamState::WrongBoth) => error.kind == "version",
@@ -125,7 +124,7 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
         team: owner.state,
         since_ms: owner.state_since_ms,
         newest: newest.map(|error| (error.kind.as_str(), error.message.as_str())),
-        tested: tested.as_ref().map(|answer| (all_right(answer), answer.message.as_str())),
+        tested: tested.as_ref().map(|answer| (answer.is_verified(), answer.message.as_str())),
         tested_s: tested.as_ref().map_or(0, |answer| now.saturating_since(answer.at) / 1_000_000),
         disqualified: user.disqualified.as_deref(),
         halted: seen.control.as_ref().is_some_and(|control| control.halted),

@@ -1,8 +1,8 @@
 //! What was: reads from the database what an instant or a round was, for whom it may be shown.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
+use crate::live::clock::utc_ms;
 use crate::live::past::{Second, Window};
 use crate::live::{Audience, PlayedRound, Standing, UserKey, Visibility, past};
 use flowtest_contest::Control;
@@ -93,14 +93,10 @@ pub async fn seconds(app: &App, id: &UserKey) -> Result<Vec<Second>, RequestErro
     let Some((round, start_at)) = newest.and_then(|round| Some((round.id, round.start_at?))) else {
         return Ok(Vec::new());
     };
-    let now = app.now();
-    let known = app.feed.facts().rounds.iter().find(|one| one.id == round).cloned();
-    let (end_at, settled_at) = known.map_or((now, now), |one| (one.end_at, one.settled_at));
+    let (end_at, settled_at) = ends(app, round);
     let step_us = (end_at.saturating_since(start_at) / INSTANTS).max(1_000_000);
     let rows = app.accounts.history(round, start_at, settled_at.saturating_add(1), step_us).await?;
-    let id = id.clone();
-    let read = tokio::task::spawn_blocking(move || past::seconds_of(None, &rows, &id)).await;
-    read.map_err(|error| RequestError::Internal(format!("the seconds of a contestant: {error}")))
+    seconds_of(None, rows, id).await
 }
 
 /// Whole seconds of one contestant: of the round with this number, or of the newest; from an instant on, or the last of them.
@@ -114,9 +110,7 @@ pub async fn window(app: &App, id: &UserKey, number: Option<u32>, from: Option<U
         },
     };
     let Some(start_at) = round.start_at else { return Ok(Window::default()) };
-    let now = app.now();
-    let known = app.feed.facts().rounds.iter().find(|one| one.id == round.id).cloned();
-    let end_at = known.map_or(now, |one| one.settled_at).max(start_at);
+    let end_at = ends(app, round.id).1.max(start_at);
     let newest = end_at.saturating_sub(WINDOW_US).max(start_at);
     let from = from.map_or(newest, |from| from.clamp(start_at, newest));
     let until = end_at.min(from.saturating_add(WINDOW_US));
@@ -126,11 +120,27 @@ pub async fn window(app: &App, id: &UserKey, number: Option<u32>, from: Option<U
         true => app.accounts.history_at(round.id, from.saturating_sub(1)).await?,
         false => None,
     };
-    let id = id.clone();
-    let read = tokio::task::spawn_blocking(move || past::seconds_of(before.as_ref(), &rows, &id)).await;
-    let seconds = read.map_err(|error| RequestError::Internal(format!("the seconds of a contestant: {error}")))?;
+    let seconds = seconds_of(before, rows, id).await?;
     let [start_at, end_at, from, until] = [start_at, end_at, from, until].map(utc_ms);
     Ok(Window { start_at, end_at, from, until, seconds })
+}
+
+/// When a round ended, and when its last answers were on the board; now, while it is on.
+fn ends(app: &App, round: RoundId) -> (UtcUs, UtcUs) {
+    let known = app.feed.facts().rounds.iter().find(|one| one.id == round).map(|one| (one.end_at, one.settled_at));
+    let now = app.now();
+    known.unwrap_or((now, now))
+}
+
+/// Read on a thread that serves nobody else.
+async fn seconds_of(
+    before: Option<past::KeptRow>,
+    rows: Vec<past::KeptRow>,
+    id: &UserKey,
+) -> Result<Vec<Second>, RequestError> {
+    let id = id.clone();
+    let read = tokio::task::spawn_blocking(move || past::seconds_of(before.as_ref(), &rows, &id)).await;
+    read.map_err(|error| RequestError::Internal(format!("the seconds of a contestant: {error}")))
 }
 
 /// The document that was in force.

@@ -1,19 +1,19 @@
 //! An invitation becomes an account.
 
-use crate::address::client_address;
 use crate::app::App;
-use crate::clock::utc_us;
+use crate::credentials::password;
 use crate::error::RequestError;
 use crate::handlers::form::{display_name, field};
 use crate::handlers::frame::{self, show, show_again};
 use crate::handlers::turn;
+use crate::limits::address::client_address;
 use crate::middleware::device;
 use crate::middleware::viewer::begin_session;
-use crate::password;
 use crate::views::layout::Page;
 use crate::views::{Field, RegisterPage};
 use flowtest_accounts::{Actor, NewUser, RedeemError};
 use flowtest_contest::names::HOUSE;
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 #[handler]

@@ -1,10 +1,10 @@
 //! The contest on one page that stands alone, as an organiser keeps it.
 
 use crate::app::App;
-use crate::clock::{utc_ms, utc_us};
 use crate::error::RequestError;
 use crate::handlers::download::{attach, note};
 use crate::handlers::{convert, frame};
+use crate::live::clock::utc_ms;
 use crate::live::past::{self, Second};
 use crate::live::{Audience, UserKey};
 use crate::views::climb::ClimbCard;
@@ -18,6 +18,7 @@ use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::ladder::Pass;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::{Deadline, UtcUs};
+use flowtest_contract::utc_us;
 use flowtest_contract::{Failure, Row};
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
@@ -160,7 +161,7 @@ async fn round_of(
         seconds = read.map_err(|error| RequestError::Internal(format!("the seconds of a round: {error}")))?;
     }
     let terms = control.as_ref().and_then(|control| Some(control.contest.breakpoints().last()?.1.ladder.pass));
-    let pass = terms.unwrap_or(Pass { right: 0.0, p99_us: 0 });
+    let pass = terms.unwrap_or(Pass { verified: 0.0, p99_us: 0 });
     let span = (utc_ms(round.start_at.unwrap_or_default()), utc_ms(end_at));
     let team = |result: &RoundResult| {
         let row = Row::decode(&result.row).unwrap_or_default();
@@ -171,13 +172,13 @@ async fn round_of(
         ReportTeam {
             display_name: display_name(users, result.user),
             points: result.points,
-            right: row.tally.token_right.min(row.tally.version_right).min(row.tally.from_right),
+            verified: row.tally.token_right.min(row.tally.version_right).min(row.tally.from_right),
             answered: row.tally.responses(),
             failures: failures.collect(),
             void: row.tally.own_fault,
             p99_us: result.p99_us,
             seconds: own.map(|own| Strip::of(&spans(own, span))),
-            climb: climbed.map(|climbed| ClimbCard::of(&climbed, climbed.sentence(), &pass)),
+            climb: climbed.map(|climbed| ClimbCard::of(&climbed, climbed.message(), &pass)),
         }
     };
     Ok(ReportRound {
@@ -204,7 +205,7 @@ pub(super) fn spans(seconds: &[Second], (start_ms, end_ms): (i64, i64)) -> Vec<S
     for second in seconds {
         let at = (second.at_ms - start_ms).clamp(0, length - 1);
         let span = &mut spans[(at * count as i64 / length) as usize];
-        span.right = span.right.saturating_add(second.right);
+        span.verified = span.verified.saturating_add(second.verified);
         span.wrong = span.wrong.saturating_add(second.wrong);
         span.failed = span.failed.saturating_add(second.failed);
     }

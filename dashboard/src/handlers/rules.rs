@@ -1,10 +1,10 @@
 //! What a contestant's server must do, with the rules in force. Public.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
 use crate::handlers::convert;
 use crate::handlers::frame::{self, show};
+use crate::live::clock::utc_ms;
 use crate::views::RulesPage;
 use crate::views::layout::Page;
 use crate::views::plan::PlanGraph;

@@ -1,16 +1,16 @@
 //! The machine at the wall: a short code, typed or photographed, makes it a screen. The link's secret goes into a cookie, so
 //! that none stands in the address bar for the room to read.
 
-use crate::address::client_address;
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
+use crate::limits::address::client_address;
 use crate::middleware::screen_cookie;
 use crate::views::Field;
 use crate::views::ScreenPage;
 use crate::views::layout::Page;
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 /// What a screen shows.

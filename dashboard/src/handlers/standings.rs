@@ -1,8 +1,8 @@
 //! The standings as programs take them: `/api/standings` and the exports.
 
 use crate::app::App;
-use crate::clock::{Millis, utc_ms};
 use crate::handlers::download::text;
+use crate::live::clock::{Millis, utc_ms};
 use crate::live::{Audience, NotValid, RoundNow, Standing, ValidityNow};
 use crate::views::format;
 use serde::Serialize;

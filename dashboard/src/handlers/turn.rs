@@ -1,9 +1,9 @@
 //! Who may have a password hashed or scored now, and what whoever may not is told.
 
-use crate::address::network;
 use crate::app::App;
-use crate::connections::{Crowd, Kind};
-use crate::under_way::Turn;
+use crate::limits::address::network;
+use crate::limits::connections::{Crowd, Kind};
+use crate::limits::under_way::Turn;
 use flowtest_accounts::{Role, User};
 use salvo::Response;
 use salvo::http::{HeaderValue, StatusCode, header};

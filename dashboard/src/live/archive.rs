@@ -7,7 +7,7 @@
 //! the round until then; `state`, what answers of the round were and `part` came with 0.3; `gap_from` stands where the seconds before are not known. Version 1 had no names: `V1_COLUMNS` are its order.
 
 use super::facts::UserKey;
-use super::standings::{Answers, Figures, Part, Score, Scores};
+use super::standings::{Answers, Figures, Participation, Score, Scores};
 use super::team_state::StateSince;
 use flowtest_contest::contest::RankBy;
 use flowtest_contract::RoundId;
@@ -57,17 +57,17 @@ struct Kept {
     state: Option<StateSince>,
     #[serde(flatten)]
     answers: Answers,
-    #[serde(default)]
-    part: Option<Part>,
+    #[serde(default, rename = "part")]
+    participation: Option<Participation>,
 }
 
 /// The row of an instant.
 pub fn write(basis: Basis, scores: &Scores) -> Vec<u8> {
     let mut columns = Vec::new();
     let mut rows = Vec::with_capacity(scores.lines.len());
-    for Score { id, figures, reached_at, state, answers, part, .. } in &scores.lines {
+    for Score { id, figures, reached_at, state, answers, participation, .. } in &scores.lines {
         let (id, figures, reached_at) = (id.clone(), *figures, *reached_at);
-        let kept = Kept { id, figures, reached_at, state: *state, answers: *answers, part: *part };
+        let kept = Kept { id, figures, reached_at, state: *state, answers: *answers, participation: *participation };
         // The fields of every row come in the same order.
         let Ok(Value::Object(fields)) = serde_json::to_value(kept) else { unreachable!("a struct is an object") };
         if columns.is_empty() {
@@ -99,9 +99,9 @@ pub fn read(at: UtcUs, payload: &[u8]) -> Option<(Basis, Scores)> {
             return None;
         }
         let fields: Map<String, Value> = columns.iter().cloned().zip(row).collect();
-        let Kept { id, figures, reached_at, state, answers, part } =
+        let Kept { id, figures, reached_at, state, answers, participation } =
             serde_json::from_value(Value::Object(fields)).ok()?;
-        Some(Score { id, figures, reached_at, rank_before: None, state, answers, part })
+        Some(Score { id, figures, reached_at, rank_before: None, state, answers, participation })
     };
     let basis = document.round.map_or(Basis::Contest, Basis::Practice);
     let lines = document.rows.into_iter().map(score).collect::<Option<_>>()?;
@@ -161,9 +161,9 @@ mod tests {
                 ..Figures::default()
             };
             let state = reached_at.map(|since| StateSince { state: TeamState::Failing, since });
-            let answers = Answers { right: rate, wrong: 1, failed: 2, second_p50_us: p99_us, second_p99_us: None };
-            let part = state.map(|_| Part::Disqualified);
-            let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None, state, answers, part };
+            let answers = Answers { verified: rate, wrong: 1, failed: 2, second_p50_us: p99_us, second_p99_us: None };
+            let participation = state.map(|_| Participation::Disqualified);
+            let score = Score { id: "u\"3\u{202e}".into(), figures, reached_at, rank_before: None, state, answers, participation };
             let scores = Scores { at: UtcUs(5), lines: vec![score], invalid_seconds: rate, gap_from: reached_at, ..Scores::default() };
             for basis in [Basis::Contest, Basis::Practice(RoundId::from_bits(7))] {
                 prop_assert_eq!(read(UtcUs(5), &write(basis, &scores)), Some((basis, scores.clone())));
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn one_line_is_read_without_the_others() {
-        let answers = |right| Answers { right, failed: 2, ..Answers::default() };
+        let answers = |verified| Answers { verified, failed: 2, ..Answers::default() };
         let line = |id: &str, right| {
             let state = Some(StateSince { state: TeamState::Playing, since: UtcUs(right) });
             Score { state, answers: answers(right), ..Score::of_points(id.into(), 1) }

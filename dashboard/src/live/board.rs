@@ -7,7 +7,7 @@ use super::archive::{self, Basis};
 use super::audience::{Audience, Visibility, visibility};
 use super::facts::{CarriedTotal, Contestant, Facts, Freeze, UserKey};
 use super::series::Series;
-use super::standings::{Answers, Figures, Part, Score, Scores, Standing, Standings, rank};
+use super::standings::{Answers, Figures, Participation, Score, Scores, Standing, Standings, rank};
 use super::team_state::{StateSince, TeamState};
 use super::validity::{HeardValidity, ValidityNow};
 use super::window::{Count, Ring};
@@ -368,7 +368,7 @@ impl Board {
             let adjusted = if practice { 0 } else { facts.adjustments.get(id).copied().unwrap_or(0) };
             let rules = tick.control.map(|control| control.contest.rules).unwrap_or_default();
             let mut score = total(id.clone(), row, &rules, carried, adjusted);
-            score.part = Some(Part::of(contestant));
+            score.participation = Some(Participation::of(contestant));
             let line_before = lines_before.get(id).copied();
             if let Some(climber) = climber {
                 let counted = counted.get(contestant.name.as_str()).copied();
@@ -429,13 +429,13 @@ impl Board {
         // Second by second, so that a header that was wrong once hides none that is wrong now. Whoever has no counters of the
         // round before these begins with what they say.
         let counted = self.track().seconds.newest().and_then(|second| second.counts.get(id));
-        let right = match (counted, before) {
-            (Some(counted), Some(before)) => before.right.saturating_add(count.since(*counted).verified()),
+        let verified = match (counted, before) {
+            (Some(counted), Some(before)) => before.verified.saturating_add(count.since(*counted).verified()),
             _ => count.verified(),
         };
         Answers {
-            right,
-            wrong: count.responses.saturating_sub(right),
+            verified,
+            wrong: count.responses.saturating_sub(verified),
             failed: row.tally.failures(),
             second_p50_us: second.quantile(0.5),
             second_p99_us: second.quantile(0.99),

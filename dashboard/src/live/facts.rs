@@ -2,7 +2,7 @@
 //! freeze. It owns no connection and asks nobody; a new value replaces the old one as a whole.
 
 use super::marks::Mark;
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_accounts::{Level, Ruling};
 use flowtest_contest::Control;
 use flowtest_contest::climbed::Climbed;

@@ -11,7 +11,7 @@ use super::reader::{self, Ask, LOOK_INTERVAL, LookResult, Reading};
 use super::standings::Standings;
 use super::team_state::StateSince;
 use super::validity::ValidityNow;
-use crate::clock::ContestClock;
+use crate::live::clock::ContestClock;
 use bytes::Bytes;
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;

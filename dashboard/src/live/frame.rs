@@ -12,7 +12,7 @@ use super::facts::{Facts, Notice, UserKey};
 use super::round_now::{Due, RoundNow};
 use super::standings::{Standing, Standings};
 use super::validity::ValidityNow;
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;

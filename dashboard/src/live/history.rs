@@ -8,7 +8,7 @@ use super::board::Board;
 use super::facts::{Contestant, Facts, PlayedRound};
 use super::marks::{Mark, marks};
 use super::series;
-use crate::clock::utc_ms;
+use crate::live::clock::utc_ms;
 use bytes::Bytes;
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;

@@ -1,6 +1,6 @@
 //! What a chart marks beside the lines: when phases begin, what falls due when, pauses, the freeze. Pure.
 
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::contest::{Load, Phase};
 use flowtest_contest::{Control, State};
 use flowtest_contract::header::{Flip, Platform, Version};

@@ -5,6 +5,7 @@
 //!
 //! | module | noun |
 //! |---|---|
+//! | [`clock`] | the contest's clock, which is Redis's |
 //! | [`facts`] | what the collector must be told: contestants, adjustments, sealed results, notices, the freeze |
 //! | [`audience`] | who may see what of the scores, and of which instant. The only place that decides it |
 //! | [`standings`] | ranked lines, as one audience sees them, with the names of their fields everywhere |
@@ -28,6 +29,7 @@
 pub mod archive;
 pub mod audience;
 pub mod board;
+pub mod clock;
 pub mod facts;
 pub mod feed;
 pub mod frame;

@@ -7,8 +7,8 @@ use super::board::contestants;
 use super::facts::{Contestant, Facts, PlayedRound, UserKey};
 use super::frame;
 use super::marks::{Mark, marks};
-use super::standings::{Answers, Part, Scores, Standings, rank};
-use crate::clock::{Millis, utc_ms};
+use super::standings::{Answers, Participation, Scores, Standings, rank};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::Control;
 use flowtest_contract::rules::UtcUs;
 use serde::Serialize;
@@ -54,9 +54,9 @@ pub fn frame(
 fn then(now: &BTreeMap<UserKey, Contestant>, row: &Scores) -> BTreeMap<UserKey, Contestant> {
     let mut contestants = now.clone();
     for score in &row.lines {
-        if let (Some(contestant), Some(part)) = (contestants.get_mut(&score.id), score.part) {
-            contestant.hidden = part == Part::Hidden;
-            contestant.disqualified = part == Part::Disqualified;
+        if let (Some(contestant), Some(participation)) = (contestants.get_mut(&score.id), score.participation) {
+            contestant.hidden = participation == Participation::Hidden;
+            contestant.disqualified = participation == Participation::Disqualified;
         }
     }
     contestants
@@ -138,7 +138,7 @@ pub struct Window {
 pub struct Second {
     /// The end of it.
     pub at_ms: Millis,
-    pub right: u64,
+    pub verified: u64,
     pub wrong: u64,
     pub failed: u64,
     /// Of the last second of it, in µs; null without an answer.
@@ -157,7 +157,7 @@ pub fn seconds_of(before: Option<&KeptRow>, rows: &[KeptRow], id: &UserKey) -> V
 fn second(at: UtcUs, then: Answers, now: Answers) -> Second {
     Second {
         at_ms: utc_ms(at),
-        right: now.right.saturating_sub(then.right),
+        verified: now.verified.saturating_sub(then.verified),
         wrong: now.wrong.saturating_sub(then.wrong),
         failed: now.failed.saturating_sub(then.failed),
         p50_us: now.second_p50_us,
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn an_instant_shows_who_was_out_of_the_competition_then() {
         let part = |part| {
-            let lines = [("a", 9, part), ("b", 5, Part::Ranked), ("ghost", 7, Part::Hidden)];
-            let lines =
-                lines.map(|(id, points, part)| Score { part: Some(part), ..Score::of_points(id.into(), points) });
+            let lines = [("a", 9, part), ("b", 5, Participation::Ranked), ("ghost", 7, Participation::Hidden)];
+            let lines = lines
+                .map(|(id, points, part)| Score { participation: Some(part), ..Score::of_points(id.into(), points) });
             let scores = Scores { at: UtcUs(1), lines: lines.to_vec(), ..Scores::default() };
             Some((UtcUs(1), archive::write(Basis::Contest, &scores)))
         };
@@ -253,12 +253,12 @@ mod tests {
         };
         let first = [(json!("a"), json!(1)), (json!("b"), json!(2))];
         facts.contestants[0].disqualified = true;
-        assert_eq!(ranks(&facts, part(Part::Ranked)), first, "disqualified afterwards");
+        assert_eq!(ranks(&facts, part(Participation::Ranked)), first, "disqualified afterwards");
         facts.contestants[0].disqualified = false;
-        let out = ranks(&facts, part(Part::Disqualified));
+        let out = ranks(&facts, part(Participation::Disqualified));
         assert_eq!(out, [(json!("b"), json!(1)), (json!("a"), Value::Null)], "back in since then");
         facts.contestants[0].hidden = true;
-        assert_eq!(ranks(&facts, part(Part::Ranked)), first[1..], "hidden since then: nobody else moves up");
+        assert_eq!(ranks(&facts, part(Participation::Ranked)), first[1..], "hidden since then: nobody else moves up");
     }
 
     #[test]
@@ -275,8 +275,8 @@ mod tests {
 
     #[test]
     fn seconds_are_what_came_since_the_row_before() {
-        let row = |at: u64, right, failed| {
-            let answers = Answers { right, failed, second_p99_us: Some(7), ..Answers::default() };
+        let row = |at: u64, verified, failed| {
+            let answers = Answers { verified, failed, second_p99_us: Some(7), ..Answers::default() };
             let lines = vec![Score { answers, ..Score::of_points("a".into(), 1) }];
             (UtcUs(at), archive::write(Basis::Contest, &Scores { at: UtcUs(at), lines, ..Scores::default() }))
         };
@@ -285,7 +285,8 @@ mod tests {
         assert_eq!(seconds_of(rows.first(), &rows[1..], &"a".into()), own[1..]);
         let seconds =
             seconds(vec![row(1_000_000, 10, 0), row(2_000_000, 25, 3), (UtcUs(3_000_000), b"no row".to_vec())]);
-        let said: Vec<_> = seconds[&UserKey::from("a")].iter().map(|one| (one.at_ms, one.right, one.failed)).collect();
+        let said: Vec<_> =
+            seconds[&UserKey::from("a")].iter().map(|one| (one.at_ms, one.verified, one.failed)).collect();
         assert_eq!(said, [(1_000, 10, 0), (2_000, 15, 3)]);
         assert_eq!(own, seconds[&UserKey::from("a")]);
     }

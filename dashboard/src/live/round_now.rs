@@ -1,7 +1,7 @@
 //! The round at an instant, as frames show it: state, phase, and which values are due. Pure.
 
 use super::facts::Facts;
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::breakpoint::{SETTLE_US, StepClock};
 use flowtest_contest::contest::{Load, RankBy};
 use flowtest_contest::ladder::{LadderTerms, Pass};

@@ -5,7 +5,7 @@
 
 use super::facts::{Contestant, UserKey};
 use super::team_state::{StateSince, TeamState};
-use crate::clock::{Millis, utc_ms};
+use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::breakpoint::Climber;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::contest::RankBy;
@@ -103,18 +103,18 @@ impl Figures {
 /// Whether somebody had a rank at an instant: the past shows who was out of the competition then, not who is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Part {
+pub enum Participation {
     Ranked,
     Disqualified,
     Hidden,
 }
 
-impl Part {
-    pub fn of(contestant: &Contestant) -> Part {
+impl Participation {
+    pub fn of(contestant: &Contestant) -> Participation {
         match (contestant.hidden, contestant.disqualified) {
-            (true, _) => Part::Hidden,
-            (false, true) => Part::Disqualified,
-            (false, false) => Part::Ranked,
+            (true, _) => Participation::Hidden,
+            (false, true) => Participation::Disqualified,
+            (false, false) => Participation::Ranked,
         }
     }
 }
@@ -133,15 +133,15 @@ pub struct Score {
     /// What its answers of the round were, until now.
     pub answers: Answers,
     /// `None`: a row of before 0.3 does not say.
-    pub part: Option<Part>,
+    pub participation: Option<Participation>,
 }
 
 /// What a contestant's answers were, counted from the round's start; and how fast the last ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
-    /// With all three headers right, at most.
-    #[serde(default)]
-    pub right: u64,
+    /// With all three headers right, at most: the sum of [`Count::verified`](super::window::Count::verified) of each second.
+    #[serde(default, rename = "right")]
+    pub verified: u64,
     /// With a header that was wrong or missing, at least.
     #[serde(default)]
     pub wrong: u64,
@@ -160,7 +160,7 @@ impl Score {
     pub fn of_points(id: UserKey, points: i64) -> Score {
         let figures = Figures { points, ..Figures::default() };
         let answers = Answers::default();
-        Score { id, figures, reached_at: None, rank_before: None, state: None, answers, part: None }
+        Score { id, figures, reached_at: None, rank_before: None, state: None, answers, participation: None }
     }
 }
 
@@ -354,8 +354,8 @@ mod tests {
 
     #[test]
     fn before_the_first_points_all_share_the_first_place_whoever_came_early() {
-        let came = |id: &str, at| Score { reached_at: Some(UtcUs(at)), ..score(id, 0) };
-        let scores = Scores { at: UtcUs(9), lines: vec![came("a", 5), came("b", 1)], ..Scores::default() };
+        let reached = |id: &str, at| Score { reached_at: Some(UtcUs(at)), ..score(id, 0) };
+        let scores = Scores { at: UtcUs(9), lines: vec![reached("a", 5), reached("b", 1)], ..Scores::default() };
         let standings = rank(&scores, &contestants(&[("a", false, false), ("b", false, false)]));
         assert_eq!(standings.lines.iter().map(|line| line.rank).collect::<Vec<_>>(), [Some(1), Some(1)]);
     }

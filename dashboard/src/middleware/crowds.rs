@@ -1,10 +1,10 @@
 //! How many requests may be under way at once: of one network, of one account, and of all strangers together. It is counted
 //! by the address that a named proxy forwards, so that nobody behind one takes everybody's turn. Organisers are not counted.
 
-use crate::address::{client_address, network};
 use crate::app::App;
-use crate::connections::{Crowd, Kind};
 use crate::error::RequestError;
+use crate::limits::address::{client_address, network};
+use crate::limits::connections::{Crowd, Kind};
 use crate::middleware::viewer::Viewer;
 use salvo::http::StatusCode;
 use salvo::prelude::*;

@@ -1,16 +1,16 @@
 //! Who may use a route. Every route names its audience in [`routes`](crate::routes); there is no other way in.
 
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::ScreenId;
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 /// The audience of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Access {
     /// Anybody.
     Public,
     /// Whoever is signed in, or shows a screen link that was not revoked. The latter sees what the public sees.
@@ -36,7 +36,7 @@ impl Screen {
 
 /// Lets the audience pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Guard(pub Who);
+pub struct Guard(pub Access);
 
 #[async_trait]
 impl Handler for Guard {
@@ -53,10 +53,10 @@ impl Guard {
     async fn judge(&self, req: &mut Request, depot: &mut Depot) -> Result<(), RequestError> {
         let viewer = Viewer::maybe(depot);
         match (self.0, viewer) {
-            (Who::Public, _) | (Who::Staff | Who::Screen, Some(_)) => Ok(()),
-            (Who::Admin, Some(viewer)) if viewer.is_admin() => Ok(()),
-            (Who::Admin, Some(_)) => Err(RequestError::Forbidden("this page is for the organisers of the contest")),
-            (Who::Screen, None) => {
+            (Access::Public, _) | (Access::Staff | Access::Screen, Some(_)) => Ok(()),
+            (Access::Admin, Some(viewer)) if viewer.is_admin() => Ok(()),
+            (Access::Admin, Some(_)) => Err(RequestError::Forbidden("this page is for the organisers of the contest")),
+            (Access::Screen, None) => {
                 let secret = screen_cookie::shown(req, depot).ok_or(RequestError::SignIn)?;
                 let app = App::of(depot).clone();
                 let gone = RequestError::Forbidden("this screen link was revoked or never existed: ask an organiser");
@@ -65,7 +65,7 @@ impl Guard {
                 depot.insert_typed(Screen(screen.id));
                 Ok(())
             }
-            (Who::Staff | Who::Admin, None) => Err(RequestError::SignIn),
+            (Access::Staff | Access::Admin, None) => Err(RequestError::SignIn),
         }
     }
 }

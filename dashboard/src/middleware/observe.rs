@@ -1,7 +1,7 @@
 //! One log line and one count per request. Query strings, cookies and bodies hold secrets and are never logged.
 
-use crate::address::client_address;
 use crate::app::App;
+use crate::limits::address::client_address;
 use metrics::{counter, histogram};
 use salvo::http::{Method, StatusCode};
 use salvo::prelude::*;

@@ -1,11 +1,11 @@
 //! Who asks: the session's cookie, and the person behind it as the database knows them now.
 
-use crate::address::client_address;
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
+use crate::limits::address::client_address;
 use crate::middleware::cookies::{Kind, cookie};
 use flowtest_accounts::{Actor, Role, SessionId, User};
+use flowtest_contract::utc_us;
 use salvo::http::cookie::time::Duration;
 use salvo::http::header;
 use salvo::prelude::*;

@@ -11,7 +11,7 @@ const STEPS_MAX: usize = 60;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClimbCard {
     /// What it holds, what became of the last step, and what comes next.
-    pub said: String,
+    pub message: String,
     /// Requests a second; 0: none.
     pub holds: u64,
     /// What a step has to reach.
@@ -30,12 +30,12 @@ pub struct StepLine {
     pub tone: StepTone,
     /// In a word or two.
     pub word: &'static str,
-    /// Wholly right answers of those that count, such as `99.20 %`.
-    pub right: String,
+    /// Verified ones of those that count, such as `99.20 %`.
+    pub verified: String,
     /// From the intended instant.
     pub p99_us: Option<u64>,
     /// The same as a sentence, with what was asked.
-    pub why: String,
+    pub message: String,
 }
 
 /// How a step went.
@@ -59,14 +59,14 @@ impl StepTone {
 }
 
 impl ClimbCard {
-    pub fn of(climbed: &Climbed, said: String, pass: &Pass) -> ClimbCard {
+    pub fn of(climbed: &Climbed, message: String, pass: &Pass) -> ClimbCard {
         let terms = format!(
-            "A step passes with {:.2} % of the answers wholly right, at a p99 of {} at the most.",
-            100.0 * pass.right,
+            "A step passes with {:.2} % of the answers verified, at a p99 of {} at the most.",
+            100.0 * pass.verified,
             super::format::micros(Some(pass.p99_us))
         );
         let steps = climbed.steps.iter().rev().take(STEPS_MAX).filter_map(|step| line(step, pass));
-        ClimbCard { said, holds: climbed.holds, terms, steps: steps.collect() }
+        ClimbCard { message, holds: climbed.holds, terms, steps: steps.collect() }
     }
 
     /// Whether the newest failure is one of answers: what was wrong with them stands among the errors.
@@ -75,12 +75,12 @@ impl ClimbCard {
     }
 }
 
-const TOO_FEW: &str = "too few right";
+const TOO_FEW: &str = "too few verified";
 
 fn line(judged: &JudgedStep, pass: &Pass) -> Option<StepLine> {
     let (tone, word) = match judged.verdict? {
         HoldVerdict::Passed => (StepTone::Good, "passed"),
-        HoldVerdict::FailedByRight => (StepTone::Bad, TOO_FEW),
+        HoldVerdict::FailedByVerified => (StepTone::Bad, TOO_FEW),
         HoldVerdict::FailedByP99 => (StepTone::Bad, "too slow"),
         HoldVerdict::NotValid => (StepTone::None, "our side, again"),
         HoldVerdict::Rested => (StepTone::None, "a rest"),
@@ -90,9 +90,9 @@ fn line(judged: &JudgedStep, pass: &Pass) -> Option<StepLine> {
         tried: judged.tried,
         tone,
         word,
-        right: format!("{:.2} %", 100.0 * judged.right_part()),
+        verified: format!("{:.2} %", 100.0 * judged.verified_part()),
         p99_us: judged.sums.p99_us,
-        why: judged.sentence(pass),
+        message: judged.message(pass),
     })
 }
 
@@ -103,31 +103,31 @@ mod tests {
 
     #[test]
     fn each_step_says_whether_it_passed_or_why_not() {
-        let step = |step, tried, verdict, right, p99_us| JudgedStep {
+        let step = |step, tried, verdict, verified, p99_us| JudgedStep {
             step,
             tried,
             verdict,
-            sums: HoldSums { due: 1_000, right, p99_us: Some(p99_us), ..HoldSums::default() },
+            sums: HoldSums { due: 1_000, verified, p99_us: Some(p99_us), ..HoldSums::default() },
         };
         let steps = vec![
             step(0, 500, Some(HoldVerdict::Passed), 1_000, 900),
             step(1, 625, Some(HoldVerdict::FailedByP99), 1_000, 311_000),
             step(2, 250, None, 0, 0),
-            step(3, 562, Some(HoldVerdict::FailedByRight), 640, 900),
+            step(3, 562, Some(HoldVerdict::FailedByVerified), 640, 900),
         ];
         let climbed = Climbed { holds: 500, steps, ..Climbed::default() };
-        let card = ClimbCard::of(&climbed, "said".to_owned(), &Pass { right: 0.995, p99_us: 250_000 });
+        let card = ClimbCard::of(&climbed, "said".to_owned(), &Pass { verified: 0.995, p99_us: 250_000 });
         let lines: Vec<_> = card.steps.iter().map(|line| (line.step, line.tried, line.tone, line.word)).collect();
         assert_eq!(
             lines,
             [
-                (4, 562, StepTone::Bad, "too few right"),
+                (4, 562, StepTone::Bad, "too few verified"),
                 (2, 625, StepTone::Bad, "too slow"),
                 (1, 500, StepTone::Good, "passed")
             ]
         );
-        assert_eq!(card.steps[0].right, "64.00 %");
-        assert!(card.steps[0].why.contains("64.00 %") && card.steps[0].why.contains("99.50 % must be"));
+        assert_eq!(card.steps[0].verified, "64.00 %");
+        assert!(card.steps[0].message.contains("64.00 %") && card.steps[0].message.contains("99.50 % must be"));
         assert!(card.has_wrong_answers());
     }
 }

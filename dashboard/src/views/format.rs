@@ -29,6 +29,20 @@ pub fn signed_or_none(points: Option<i64>) -> String {
     points.map_or_else(|| NOTHING.to_owned(), signed)
 }
 
+/// With a capital.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.trim().chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    first + letters.as_str()
+}
+
+/// A message as it stands alone: with a capital and a full stop.
+pub fn as_message(text: &str) -> String {
+    let text = capital(text);
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    text + stop
+}
+
 /// `1,234,567`
 pub fn count(count: u64) -> String {
     grouped(count)
@@ -276,6 +290,15 @@ pub fn utc_clock(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_stands_alone_whatever_it_was_part_of() {
+        let cases =
+            [("no answer came ", "No answer came."), ("änderung?", "Änderung?"), ("", "."), ("It is so.", "It is so.")];
+        for (text, message) in cases {
+            assert_eq!(as_message(text), message);
+        }
+    }
 
     #[test]
     fn numbers_are_grouped_and_signed() {

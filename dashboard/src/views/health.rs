@@ -2,6 +2,7 @@
 
 use crate::live::TeamState;
 use crate::views::advice;
+use crate::views::format::{as_message, capital};
 use flowtest_contest::State;
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ pub struct Health {
     /// Two or three words, for the browser's tab too.
     pub title: String,
     /// The reason and the next step.
-    pub text: String,
+    pub message: String,
     /// Since when, where that matters.
     pub since_ms: Option<i64>,
 }
@@ -50,9 +51,9 @@ pub struct Known<'a> {
     pub round: Option<State>,
     pub team: Option<TeamState>,
     pub since_ms: Option<i64>,
-    /// The newest failure: its kind and its sentence.
+    /// The newest failure: its kind and its message.
     pub newest: Option<(&'a str, &'a str)>,
-    /// Of the last test: whether all three were right, and its sentence.
+    /// Of the last test: whether it was verified, and its message.
     pub tested: Option<(bool, &'a str)>,
     /// How long ago that was.
     pub tested_s: u64,
@@ -69,7 +70,7 @@ pub struct Known<'a> {
 
 impl Health {
     pub fn of(known: &Known<'_>) -> Health {
-        let say = |tone, title: &str, text: String| Health { tone, title: title.into(), text, since_ms: None };
+        let say = |tone, title: &str, message: String| Health { tone, title: title.into(), message, since_ms: None };
         if let Some(reason) = known.disqualified {
             return say(Tone::Bad, "Disqualified", format!("By the organisers: {reason}"));
         }
@@ -98,7 +99,7 @@ impl Health {
 
 impl Known<'_> {
     fn during(&self, team: TeamState) -> Health {
-        let say = |tone, title: &str, text: String| Health { tone, title: title.into(), text, since_ms: None };
+        let say = |tone, title: &str, message: String| Health { tone, title: title.into(), message, since_ms: None };
         match team {
             TeamState::Playing => say(Tone::Good, "Playing", "Right answers come.".into()),
             TeamState::WrongVersion | TeamState::WrongFrom | TeamState::WrongBoth => {
@@ -115,11 +116,11 @@ impl Known<'_> {
                     None => ("No answer is right.".to_owned(), None),
                 };
                 let how = how.unwrap_or("Press Test now: it says what a generator gets from your server.");
-                say(Tone::Bad, "Failing", format!("{} {how}", sentence(&what)))
+                say(Tone::Bad, "Failing", format!("{} {how}", as_message(&what)))
             }
             TeamState::Waiting => {
                 let why = match self.tested {
-                    Some((false, message)) => sentence(message),
+                    Some((false, message)) => as_message(message),
                     _ => "A generator asks your server, and three right answers let you in.".to_owned(),
                 };
                 let again = "It is asked again by itself; Test now shows what it gets.";
@@ -143,7 +144,7 @@ impl Known<'_> {
     }
 
     fn before(&self) -> Health {
-        let say = |tone, title: &str, text: String| Health { tone, title: title.into(), text, since_ms: None };
+        let say = |tone, title: &str, message: String| Health { tone, title: title.into(), message, since_ms: None };
         match (self.round, self.tested) {
             (Some(State::Running), _) => say(Tone::Calm, "Running", "The first seconds are being counted.".into()),
             (Some(State::Paused), _) => {
@@ -153,11 +154,11 @@ impl Known<'_> {
             (_, None) => say(Tone::Warn, "Not tested", "Press Test now before the round does it.".into()),
             (_, Some((false, message))) if self.tested_s >= TEST_OLD_S => {
                 let minutes = self.tested_s / 60;
-                let text = format!("{} That says little of now: press Test now.", sentence(message));
+                let text = format!("{} That says little of now: press Test now.", as_message(message));
                 say(Tone::Warn, &format!("Test failed {minutes} min ago"), text)
             }
             (_, Some((false, message))) => {
-                let text = format!("{} Mend it and press Test now.", sentence(message));
+                let text = format!("{} Mend it and press Test now.", as_message(message));
                 say(Tone::Bad, "Test failed", text)
             }
             (_, Some((true, _))) if self.tested_s >= TEST_OLD_S => {
@@ -170,23 +171,6 @@ impl Known<'_> {
             (_, Some((true, _))) => say(Tone::Good, "Ready", "All three headers were right at the last test.".into()),
         }
     }
-}
-
-/// With a full stop and a capital.
-fn sentence(text: &str) -> String {
-    let mut text = capital(text);
-    if !text.ends_with(['.', '!', '?']) {
-        text.push('.');
-    }
-    text
-}
-
-fn capital(text: &str) -> String {
-    let mut text = text.trim().to_owned();
-    if let Some(first) = text.chars().next() {
-        text.replace_range(..first.len_utf8(), &first.to_uppercase().to_string());
-    }
-    text
 }
 
 #[cfg(test)]
@@ -207,7 +191,9 @@ mod tests {
         };
         let health = Health::of(&known);
         assert_eq!((health.tone, health.title.as_str(), health.since_ms), (Tone::Bad, "Failing", Some(7)));
-        assert!(health.text.starts_with("Nobody listens at 10.0.0.1:80.") && health.text.contains("security group"));
+        assert!(
+            health.message.starts_with("Nobody listens at 10.0.0.1:80.") && health.message.contains("security group")
+        );
     }
 
     #[test]
@@ -222,10 +208,12 @@ mod tests {
         };
         let health = Health::of(&known);
         assert_eq!((health.tone, health.title.as_str(), health.since_ms), (Tone::Bad, "Wrong Version", Some(7)));
-        assert!(health.text.contains("the right token, but v1 was right before the deadline, which has passed. Send"));
+        assert!(
+            health.message.contains("the right token, but v1 was right before the deadline, which has passed. Send")
+        );
         let unexplained = Health::of(&Known { team: Some(TeamState::WrongBoth), newest: None, ..known });
         assert_eq!(unexplained.title, "Wrong Version and From");
-        assert!(unexplained.text.contains("every answer has a wrong Version and From"), "{}", unexplained.text);
+        assert!(unexplained.message.contains("every answer has a wrong Version and From"), "{}", unexplained.message);
     }
 
     #[test]
@@ -265,7 +253,7 @@ mod tests {
         let known = Known { has_endpoint: true, round: Some(State::Draft), tested, tested_s: 119, ..Known::default() };
         assert_eq!(Health::of(&known).tone, Tone::Good);
         let old = Health::of(&Known { tested_s: 720, ..known });
-        assert!(old.tone == Tone::Calm && old.text.contains("12 min ago"), "{old:?}");
+        assert!(old.tone == Tone::Calm && old.message.contains("12 min ago"), "{old:?}");
         // Nor is one that failed the state of things.
         let failed = Health::of(&Known { tested_s: 720, tested: Some((false, "no answer")), ..known });
         assert_eq!((failed.tone, failed.title.as_str()), (Tone::Warn, "Test failed 12 min ago"));

@@ -1,7 +1,7 @@
 //! What every page shares: who looks, where the contest stands, what is announced, where the assets are.
 //! It is data; the frame around a page is drawn by `templates/_top.stpl` and `templates/_bottom.stpl`.
 
-use crate::clock::Millis;
+use crate::live::clock::Millis;
 use crate::live::{Due, Notice, RoundNow, ValidityNow};
 pub use flowtest_accounts::{Level, Role};
 

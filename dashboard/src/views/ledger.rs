@@ -1,7 +1,7 @@
 //! Where a team's points come from, line by line, so that the lines add up to the score. Pure.
 
-use crate::clock::utc_ms;
 use crate::live::board::held_points;
+use crate::live::clock::utc_ms;
 use crate::live::{Facts, UserKey};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;

@@ -74,7 +74,7 @@ pub struct ReportTeam {
     pub display_name: String,
     pub points: i64,
     /// Right, and answered at all.
-    pub right: u64,
+    pub verified: u64,
     pub answered: u64,
     /// Kinds of failure with their counts, those that came.
     pub failures: Vec<(&'static str, u64)>,

@@ -85,7 +85,7 @@ pub struct Readiness {
     /// Of the round that is on or was the last. None before a generator has said anything.
     pub validity: Option<ValidityNow>,
     /// While a round is on: what somebody should look at, as sentences.
-    pub attention: Vec<String>,
+    pub warnings: Vec<String>,
     /// What stands in the way, as sentences; empty is GO.
     pub missing: Vec<String>,
     pub contestants: Vec<ContestantCheck>,
@@ -192,8 +192,8 @@ pub struct GeneratorCheck {
     pub rate: u64,
     pub clock_offset_us: Option<i64>,
     pub clock_error_us: Option<u64>,
-    /// Seconds in which it was itself the limit.
-    pub saturated_seconds: u64,
+    /// Scored seconds that are not valid.
+    pub invalid_seconds: u64,
     pub rate_ratio: Option<f64>,
     /// How late its own sends are, where it says so.
     pub lag_p99_us: Option<u64>,

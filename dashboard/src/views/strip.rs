@@ -1,4 +1,4 @@
-//! A team's seconds as one strip: of each span how much was right, wrong and failed, as three SVG paths of numbers.
+//! A team's seconds as one strip: of each span how much was verified, wrong and failed, as three SVG paths of numbers.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ pub const HEIGHT: usize = 20;
 /// What came in one span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    pub right: u64,
+    pub verified: u64,
     pub wrong: u64,
     pub failed: u64,
 }
@@ -17,7 +17,7 @@ pub struct Span {
 /// The three paths; an empty one has nothing to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strip {
-    pub right: String,
+    pub verified: String,
     pub wrong: String,
     pub failed: String,
 }
@@ -34,10 +34,10 @@ impl Strip {
             let next = spans[index..].iter().position(|span| self::heights(*span) != heights);
             let next = next.map_or(spans.len(), |count| index + count);
             let (x, width) = (place(index), place(next) - place(index));
-            let [right, wrong, failed] = heights;
+            let [verified, wrong, failed] = heights;
             for (path, top, height) in [
-                (&mut strip.right, HEIGHT - right, right),
-                (&mut strip.wrong, HEIGHT - right - wrong, wrong),
+                (&mut strip.verified, HEIGHT - verified, verified),
+                (&mut strip.wrong, HEIGHT - verified - wrong, wrong),
                 (&mut strip.failed, 0, failed),
             ] {
                 if height > 0 && width > 0 {
@@ -52,8 +52,8 @@ impl Strip {
 
 /// What failed is seen however little it is.
 fn heights(span: Span) -> [usize; 3] {
-    let Span { right, wrong, failed } = span;
-    let all = u128::from(right) + u128::from(wrong) + u128::from(failed);
+    let Span { verified, wrong, failed } = span;
+    let all = u128::from(verified) + u128::from(wrong) + u128::from(failed);
     if all == 0 {
         return [0; 3];
     }
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn spans_stand_in_their_places_and_one_failure_is_seen() {
-        let span = |right, wrong, failed| Span { right, wrong, failed };
+        let span = |verified, wrong, failed| Span { verified, wrong, failed };
         let strip = Strip::of(&[span(9, 0, 0), span(9, 0, 0), span(0, 0, 0), span(9_999, 0, 1)]);
-        assert_eq!(strip.right, "M0 0h300v20h-300zM450 1h150v19h-150z");
+        assert_eq!(strip.verified, "M0 0h300v20h-300zM450 1h150v19h-150z");
         assert_eq!((strip.wrong.as_str(), strip.failed.as_str()), ("", "M450 0h150v1h-150z"));
         assert_eq!(Strip::of(&[]), Strip::default());
         assert_eq!(Strip::of(&[span(0, 0, u64::MAX)]).failed, "M0 0h600v20h-600z");

@@ -1,6 +1,6 @@
 //! Invitations: the live list, and slips to print.
 
-use crate::clock::utc_ms;
+use crate::live::clock::utc_ms;
 use crate::views::field::Input;
 use crate::views::qr::Qr;
 use crate::views::{Field, Layout, Role, format};

@@ -1,5 +1,8 @@
 //! The control of a contest over a real SQLite file and a real redis-server.
 
+#[path = "../common/people.rs"]
+mod people;
+
 mod healing;
 mod outages;
 mod requests;

@@ -2,8 +2,9 @@
 
 use crate::stage::{Stage, open_by};
 use flowtest_accounts::Accounts;
-use flowtest_dashboard::clock::{ContestClock, utc_us};
+use flowtest_contract::utc_us;
 use flowtest_dashboard::control::readiness::{Check, Mark};
+use flowtest_dashboard::live::clock::ContestClock;
 use flowtest_testkit::RedisServer;
 
 async fn check(stage: &Stage, what: &str) -> Check {

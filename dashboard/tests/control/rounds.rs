@@ -8,11 +8,11 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, StreamId};
-use flowtest_dashboard::clock::ContestClock;
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::{ChangeError, Sealing};
+use flowtest_dashboard::live::clock::ContestClock;
 use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig, UserKey};
 use flowtest_scoreboard::RedisAddress;
 use flowtest_testkit::{WAIT_MAX, wait_until};
@@ -91,7 +91,7 @@ async fn what_a_breakpoint_found_ranks_counts_and_stands_when_redis_has_forgotte
         let measured = ["alice", "bob"].into_iter().enumerate().map(|(place, name)| {
             let due = climbs.expected(place);
             let right = if step == 2 && name == "alice" { due / 2 } else { due };
-            (name.to_owned(), HoldSums { due, right, p99_us: Some(900), ..HoldSums::default() })
+            (name.to_owned(), HoldSums { due, verified: right, p99_us: Some(900), ..HoldSums::default() })
         });
         let measured: Vec<_> = measured.collect();
         let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), measured);
@@ -114,7 +114,7 @@ async fn what_a_breakpoint_found_ranks_counts_and_stands_when_redis_has_forgotte
     assert_eq!((climbed(&bob).holds, climbed(&bob).breaks_at), (200, None));
     let (steps, pass) = (&climbed(&alice).steps, breakpoint.ladder.pass);
     assert_eq!((steps.len(), climbed(&alice).breaks_at), (2, Some(200)));
-    assert!(steps[1].sentence(&pass).contains("50.00 % of the answers were wholly right"));
+    assert!(steps[1].message(&pass).contains("50.00 % of the answers were verified"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

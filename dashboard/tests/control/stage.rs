@@ -1,16 +1,18 @@
 //! A controller over a real database and a real Redis, with a clock that tests move by hand, so that a test's body is a script.
 
+use crate::people;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
+use flowtest_accounts::{Accounts, Actor, User};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
-use flowtest_dashboard::clock::{ContestClock, utc_us};
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_dashboard::control::{Controller, Link, Made};
+use flowtest_dashboard::live::clock::ContestClock;
 use flowtest_scoreboard::{GeneratorHealth, Publisher, PublisherConfig, RedisAddress};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::documents::generator_health;
@@ -18,7 +20,6 @@ use std::sync::Arc;
 
 pub(crate) const CONTEST: &str = "finals";
 pub(crate) const SECOND: u64 = 1_000_000;
-const PASSWORD: &str = "correct horse battery staple";
 
 pub(crate) struct Stage {
     pub(crate) redis: RedisServer,
@@ -41,12 +42,7 @@ impl Stage {
         let redis = RedisServer::start();
         let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
         let now = utc_us();
-        let shell = Actor::command_line();
-        let admin = |name: &'static str| {
-            let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
-            accounts.create_admin(new, &shell, now)
-        };
-        let (ada, bea) = (admin("ada").await.expect("an admin"), admin("bea").await.expect("an admin"));
+        let (ada, bea) = (people::admin(&accounts, "ada", now).await, people::admin(&accounts, "bea", now).await);
         let controller = open(accounts.clone(), &redis).await;
         let stage = Stage { redis, folder, controller, ada, bea, now };
         let typed = SettingsForm { allow: "127.0.0.0/8".into(), ..SettingsForm::of(&Settings::default()) };
@@ -106,13 +102,7 @@ impl Stage {
 
     /// A contestant with a server at a port of loopback.
     pub(crate) async fn contestant(&self, name: &str, port: u16) -> User {
-        let accounts = self.controller.accounts();
-        let new =
-            NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: self.now + 3600 * SECOND };
-        let invites = accounts.create_invites(new, &self.by(&self.ada), self.now).await.expect("an invitation");
-        let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
-        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
-        let user = accounts.redeem(&token, new, &Actor::nobody("127.0.0.1"), self.now).await.expect("an account");
+        let user = people::contestant(self.controller.accounts(), name, self.now).await;
         if port > 0 {
             let by = self.by(&user);
             self.controller

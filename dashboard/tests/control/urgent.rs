@@ -271,8 +271,8 @@ async fn of_two_databases_behind_one_contest_one_steers_and_the_other_takes_no_a
     let before = stage.published();
     let by = stage.by(&stage.ada);
     other.automation().turn(0, false, stage.now).await;
-    let sentence = other.status().steered_elsewhere.expect("it says so");
-    assert!(sentence.contains(CONTEST) && sentence.contains("--contest"), "{sentence}");
+    let why = other.status().steered_elsewhere.expect("it says so");
+    assert!(why.contains(CONTEST) && why.contains("--contest"), "{why}");
     let checks = other.readiness(stage.now).await.expect("checks");
     assert!(checks.iter().any(|check| check.what == "Steering" && check.mark == Mark::No), "{checks:?}");
     let park = Change::Park { contestant: "alice".into(), parked: true };

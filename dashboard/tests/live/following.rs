@@ -204,7 +204,7 @@ fn who_misses_a_deadline_is_alive_and_told_which_and_its_strip_shows_when() {
     let (good, half) = ((Some(TeamState::Playing), Some(1_000)), |state| (Some(state), Some(0)));
     assert_eq!(said, [good, half(TeamState::WrongVersion), good, half(TeamState::WrongFrom)]);
     // Each second is as it was, whatever was wrong before it.
-    let strip: Vec<(u64, u64)> = seconds_of(None, &rows, &key(0)).iter().map(|one| (one.right, one.wrong)).collect();
+    let strip: Vec<(u64, u64)> = seconds_of(None, &rows, &key(0)).iter().map(|one| (one.verified, one.wrong)).collect();
     let expected: Vec<(u64, u64)> =
         [(5, 0), (0, 5), (5, 0), (0, 5)].into_iter().flat_map(|one| std::iter::repeat_n(one, 12)).collect();
     assert_eq!(strip, expected);
@@ -267,7 +267,7 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
         start: 100,
         step: ladder::Step::Times(2.0),
         max: 9_000,
-        pass: Pass { right: 0.99, p99_us: 250_000 },
+        pass: Pass { verified: 0.99, p99_us: 250_000 },
     };
     let mut climbs = Climbs::new(Breakpoint { ladder, hold_us: 3_000_000, fleet_max: None }, 0);
     for (step, broken) in [(1, false), (2, true)] {
@@ -275,7 +275,7 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
             let due = climbs.expected(index);
             (
                 format!("c{index}"),
-                HoldSums { due, right: if broken { 0 } else { due }, p99_us: Some(900), ..HoldSums::default() },
+                HoldSums { due, verified: if broken { 0 } else { due }, p99_us: Some(900), ..HoldSums::default() },
             )
         };
         let measured = [measured(0, false), measured(1, broken)];
@@ -289,7 +289,7 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
     let [climbing, broken] = [shown(&world, 0), shown(&world, 1)];
     assert_eq!((climbing.holds, climbing.tries, climbing.points), (Some(200), Some(400), 1_000 + 600));
     assert_eq!((broken.holds, broken.breaks_at, broken.tries), (Some(100), Some(200), Some(50)));
-    assert_eq!((broken.tried, broken.step_verdict), (Some(200), Some(HoldVerdict::FailedByRight)));
+    assert_eq!((broken.tried, broken.step_verdict), (Some(200), Some(HoldVerdict::FailedByVerified)));
     // The round is sealed and copied, and Redis has forgotten it.
     for (index, holds) in [(0, 200), (1, 100)] {
         let points = 1_000 + 3 * holds as i64;
@@ -333,7 +333,7 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
         let mut climbs = Climbs::new(breakpoint, first);
         for step in 1..=(if first == 0 { 2 } else { 1 }) {
             let due = climbs.expected(0);
-            let sums = HoldSums { due, right: due, p99_us: Some(900), ..HoldSums::default() };
+            let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
             let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
             world.totals.decisions.push(Arc::new(decision));
         }
@@ -499,7 +499,7 @@ fn the_ledger_adds_up_to_what_the_board_shows_also_with_two_climbs_and_in_practi
             let mut climbs = Climbs::new(breakpoint, first);
             for step in 1..=(if first == 0 { 2 } else { 1 }) {
                 let due = climbs.expected(0);
-                let sums = HoldSums { due, right: due, p99_us: Some(900), ..HoldSums::default() };
+                let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
                 let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
                 world.totals.decisions.push(Arc::new(decision));
             }

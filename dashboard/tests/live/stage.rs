@@ -5,7 +5,7 @@ use crate::round::{CONTEST, Did, add, contestant, name, running};
 use crate::viewer::Page;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId, utc_us};
-use flowtest_dashboard::clock::ContestClock;
+use flowtest_dashboard::live::clock::ContestClock;
 use flowtest_dashboard::live::feed::{Archived, Feed, FeedConfig};
 use flowtest_dashboard::live::hub::Viewer;
 use flowtest_dashboard::live::socket::{Channel, Visit, open};

@@ -2,8 +2,8 @@
 
 use crate::stage::{Answer, Browser, PASSWORD, Stage};
 use flowtest_accounts::Actor;
-use flowtest_dashboard::clock::utc_us;
-use flowtest_dashboard::throttle::PasswordAttempt;
+use flowtest_contract::utc_us;
+use flowtest_dashboard::limits::throttle::PasswordAttempt;
 use futures_util::future::join_all;
 use salvo::http::Method;
 
@@ -170,7 +170,7 @@ async fn a_right_code_makes_a_screen_whatever_others_have_guessed_from_the_same_
 
 #[tokio::test]
 async fn whoever_has_a_large_network_takes_not_all_turns_at_the_passwords() {
-    use flowtest_dashboard::connections::{Crowd, Kind};
+    use flowtest_dashboard::limits::connections::{Crowd, Kind};
     let stage = Stage::open(BEHIND_A_PROXY).await;
     let mut boss = stage.admin("boss").await;
     boss.send("/logout", &[]).await;
@@ -191,7 +191,7 @@ async fn whoever_has_a_large_network_takes_not_all_turns_at_the_passwords() {
 
 #[tokio::test]
 async fn one_contestants_right_passwords_keep_nobody_waiting_but_itself() {
-    use flowtest_dashboard::connections::{Crowd, Kind};
+    use flowtest_dashboard::limits::connections::{Crowd, Kind};
     let stage = Stage::open(&[]).await;
     let mut boss = stage.admin("boss").await;
     boss.send("/logout", &[]).await;
@@ -236,7 +236,7 @@ async fn one_contestants_right_passwords_keep_nobody_waiting_but_itself() {
 
 #[tokio::test]
 async fn a_password_of_a_registration_is_scored_in_its_turn_and_is_an_attempt() {
-    use flowtest_dashboard::connections::{Crowd, Kind};
+    use flowtest_dashboard::limits::connections::{Crowd, Kind};
     let stage = Stage::open(&[]).await;
     let token = stage.invitation().await;
     let weak = [("token", token.as_str()), ("name", "alice"), ("display_name", "Alice"), ("password", "aaaaaaaaaaaa")];
@@ -270,7 +270,7 @@ async fn a_password_of_a_registration_is_scored_in_its_turn_and_is_an_attempt() 
 
 #[tokio::test]
 async fn behind_a_proxy_requests_under_way_are_counted_by_the_address_that_it_forwards() {
-    use flowtest_dashboard::connections::{Crowd, Kind};
+    use flowtest_dashboard::limits::connections::{Crowd, Kind};
     let stage = Stage::open(BEHIND_A_PROXY).await;
     let mut browser = stage.browser();
     let crowd = Crowd::Network("192.0.2.66".parse().expect("an address"));

@@ -2,7 +2,7 @@
 
 use crate::stage::{Answer, Browser, Stage};
 use flowtest_contract::rules::UtcUs;
-use flowtest_dashboard::middleware::guard::Who;
+use flowtest_dashboard::middleware::guard::Access;
 use flowtest_dashboard::routes::routes;
 use salvo::http::Method;
 
@@ -47,10 +47,10 @@ async fn every_route_lets_in_its_audience_and_nobody_else() {
         if route.path == "/logout" && route.method == Method::POST {
             continue;
         }
-        let expected = match route.who {
-            Who::Public => [Met::In, Met::In, Met::In],
-            Who::Screen | Who::Staff => [Met::Stranger, Met::In, Met::In],
-            Who::Admin => [Met::Stranger, Met::Forbidden, Met::In],
+        let expected = match route.access {
+            Access::Public => [Met::In, Met::In, Met::In],
+            Access::Screen | Access::Staff => [Met::Stranger, Met::In, Met::In],
+            Access::Admin => [Met::Stranger, Met::Forbidden, Met::In],
         };
         for (browser, expected) in [&mut nobody, &mut alice, &mut boss].into_iter().zip(expected) {
             let answer = try_route(browser, &route.method, route.path).await;
@@ -157,5 +157,5 @@ async fn an_organiser_takes_away_the_errors_of_the_team_that_it_looks_at() {
 }
 
 fn now() -> UtcUs {
-    flowtest_dashboard::clock::utc_us()
+    flowtest_contract::utc_us()
 }

@@ -2,7 +2,7 @@
 
 use crate::stage::{PASSWORD, Stage};
 use flowtest_accounts::{Accounts, Actor, NewUser, SESSION_LIFE_US};
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 
 #[tokio::test]
 async fn signing_in_gives_a_new_session_and_ends_the_old_one() {

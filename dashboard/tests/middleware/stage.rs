@@ -1,15 +1,15 @@
 //! A whole dashboard in memory of this process, on a real database, and browsers that keep their cookies.
 
 use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role};
+use flowtest_contract::utc_us;
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::cli::{Cli, Command};
-use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
 use flowtest_dashboard::routes;
+use flowtest_testkit::visitor::{Cookies, cookie_header, hidden_field, keep_cookie};
 use salvo::http::{Method, header};
 use salvo::prelude::*;
 use salvo::test::{RequestBuilder, ResponseExt};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -53,10 +53,10 @@ impl Stage {
     }
 
     /// Somebody who registered by an invitation, through the page.
-    pub(crate) async fn contestant(&self, name: &str, shown: &str) -> Browser {
+    pub(crate) async fn contestant(&self, name: &str, display_name: &str) -> Browser {
         let token = self.invitation().await;
         let mut browser = self.browser();
-        let form = [("token", token.as_str()), ("name", name), ("display_name", shown), ("password", PASSWORD)];
+        let form = [("token", token.as_str()), ("name", name), ("display_name", display_name), ("password", PASSWORD)];
         let answer = browser.send("/register", &form).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
         browser
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser { service: self.service.clone(), cookies: BTreeMap::new(), site: SITE.to_owned() }
+        Browser { service: self.service.clone(), cookies: Cookies::new(), site: SITE.to_owned() }
     }
 
     pub(crate) async fn close(self) {
@@ -89,7 +89,7 @@ impl Stage {
 #[derive(Clone)]
 pub(crate) struct Browser {
     service: Arc<Service>,
-    pub(crate) cookies: BTreeMap<String, String>,
+    pub(crate) cookies: Cookies,
     pub(crate) site: String,
 }
 
@@ -109,8 +109,7 @@ impl Answer {
 
     /// The token that the page's forms carry.
     pub(crate) fn csrf(&self) -> Option<String> {
-        let (_, rest) = self.body.split_once("name=\"csrf_token\" value=\"")?;
-        rest.split('"').next().map(str::to_owned)
+        hidden_field(&self.body, "csrf_token")
     }
 }
 
@@ -149,8 +148,7 @@ impl Browser {
             true,
         );
         if !self.cookies.is_empty() {
-            let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            request = request.add_header(header::COOKIE, cookies.join("; "), true);
+            request = request.add_header(header::COOKIE, cookie_header(&self.cookies), true);
         }
         for (name, value) in headers {
             let name: salvo::http::header::HeaderName = name.parse().expect("a header");
@@ -165,7 +163,8 @@ impl Browser {
         let body = response.take_string().await.unwrap_or_default();
         // As it goes on the wire, cookies included.
         let sent = response.into_hyper();
-        self.keep(sent.headers());
+        let set = sent.headers().get_all(header::SET_COOKIE).iter().filter_map(|said| said.to_str().ok());
+        set.for_each(|said| keep_cookie(&mut self.cookies, said));
         let status = sent.status().as_u16();
         let headers: Vec<(String, String)> = sent
             .headers()
@@ -174,17 +173,5 @@ impl Browser {
             .collect();
         let location = sent.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
         Answer { status, location: location.to_owned(), headers, body }
-    }
-
-    fn keep(&mut self, headers: &salvo::http::HeaderMap) {
-        for cookie in headers.get_all(header::SET_COOKIE) {
-            let Ok(text) = cookie.to_str() else { continue };
-            let Some((name, value)) = text.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
-            if text.contains("Max-Age=0") || value.is_empty() {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
-            }
-        }
     }
 }

@@ -340,7 +340,7 @@ fn index(layout: Layout) -> IndexPage {
         health: Health {
             tone: Tone::Bad,
             title: "Failing".into(),
-            text: format!("Nobody listens there {}", HOSTILE[0]),
+            message: format!("Nobody listens there {}", HOSTILE[0]),
             since_ms: Some(NOW_MS - 12_000),
         },
         ledger: ledger(),
@@ -564,7 +564,7 @@ fn generator(id: &str, light: Light, message: &str) -> GeneratorCheck {
         rate: 54_000,
         clock_offset_us: Some(-1_240),
         clock_error_us: Some(310),
-        saturated_seconds: if light == Light::Good { 0 } else { 3 },
+        invalid_seconds: if light == Light::Good { 0 } else { 3 },
         rate_ratio: Some(0.999_96),
         lag_p99_us: Some(84),
         backlog: 2,
@@ -595,7 +595,7 @@ fn readiness() -> Readiness {
             cause: Some(HOSTILE[0].into()),
             causes: Some(Causes { late_generators: vec![HOSTILE[0].into()], house_failures: Some(7) }),
         }),
-        attention: vec![HOSTILE[0].into()],
+        warnings: vec![HOSTILE[0].into()],
         adopt: true,
         missing: vec![
             "3 teams have set no endpoint: they start as waiting and join when ready.".into(),
@@ -790,7 +790,7 @@ fn setting_go(layout: Layout) -> SettingPage {
         readiness: Readiness {
             face: Face::Prepare,
             validity: None,
-            attention: vec![],
+            warnings: vec![],
             adopt: false,
             missing: vec![],
             contestants,
@@ -830,7 +830,7 @@ fn team_detail() -> TeamDetail {
         hidden: false,
         disqualified: None,
         failures: vec![TeamFailure { at_ms: NOW_MS, kind: "status".into(), message: HOSTILE[0].into(), count: 26 }],
-        seconds: Some(Strip::of(&[Span { right: 9, wrong: 1, failed: 0 }])),
+        seconds: Some(Strip::of(&[Span { verified: 9, wrong: 1, failed: 0 }])),
         history: vec![TeamHistory { at_ms: START_MS, who: "olivia".into(), told }],
         form: TeamForm { category: Field::new(HOSTILE[0]), ..TeamForm::default() },
     }
@@ -915,11 +915,12 @@ fn report_line(standing: Standing) -> ReportLine {
 }
 
 fn report_team(standing: Standing) -> ReportTeam {
-    let spans: Vec<Span> = (0..120).map(|index| Span { right: 100, wrong: index % 7, failed: index / 100 }).collect();
+    let spans: Vec<Span> =
+        (0..120).map(|index| Span { verified: 100, wrong: index % 7, failed: index / 100 }).collect();
     ReportTeam {
         display_name: standing.contestant.display_name,
         points: standing.figures.points,
-        right: 9_000,
+        verified: 9_000,
         answered: 9_100,
         failures: vec![("timeout", 20), ("refused", 3)],
         void: 4,
@@ -935,23 +936,23 @@ fn climb() -> ClimbCard {
         step,
         tried,
         verdict: Some(verdict),
-        sums: HoldSums { due: 4_000, right, p99_us: Some(p99_us), ..HoldSums::default() },
+        sums: HoldSums { due: 4_000, verified: right, p99_us: Some(p99_us), ..HoldSums::default() },
     };
     let steps = vec![
         step(0, 1_200, HoldVerdict::Passed, 4_000, 12_500),
         step(1, 1_500, HoldVerdict::FailedByP99, 3_999, 311_000),
         step(2, 600, HoldVerdict::Rested, 4_000, 1_200),
-        step(3, 1_350, HoldVerdict::FailedByRight, 3_700, 20_000),
+        step(3, 1_350, HoldVerdict::FailedByVerified, 3_700, 20_000),
     ];
     let climbed = Climbed {
         holds: 1_200,
         holds_p99_us: Some(12_500),
         breaks_at: Some(1_350),
-        breaks_by: Some(HoldVerdict::FailedByRight),
+        breaks_by: Some(HoldVerdict::FailedByVerified),
         steps,
         ..Climbed::default()
     };
-    ClimbCard::of(&climbed, climbed.sentence(), &Pass { right: 0.995, p99_us: 50_000 })
+    ClimbCard::of(&climbed, climbed.message(), &Pass { verified: 0.995, p99_us: 50_000 })
 }
 
 fn report() -> ReportPage {

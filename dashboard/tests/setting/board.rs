@@ -2,7 +2,7 @@
 
 use crate::browser::Site;
 use flowtest_accounts::Actor;
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_testkit::documents::generator_health;
 
 #[tokio::test(flavor = "multi_thread")]

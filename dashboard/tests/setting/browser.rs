@@ -1,23 +1,23 @@
 //! A browser without a screen: cookies, forms with their token, pages as text.
 
+use crate::people;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use flowtest_accounts::{Actor, NewInvites, NewUser, Role, User};
+use flowtest_accounts::User;
+use flowtest_contract::utc_us;
 use flowtest_dashboard::app::App;
-use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::config::Config;
 use flowtest_dashboard::middleware::cookies::Kind;
 use flowtest_dashboard::routes;
 use flowtest_scoreboard::RedisAddress;
 use flowtest_testkit::RedisServer;
+use flowtest_testkit::visitor::{Cookies, cookie_header, hidden_field, keep_cookie};
 use salvo::Service;
 use salvo::http::StatusCode;
 use salvo::prelude::*;
 use salvo::test::{ResponseExt, TestClient};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const PASSWORD: &str = "correct horse battery staple";
 /// In the folder of a site.
 pub(crate) const DATABASE: &str = "flowtest.db";
 const SITE: &str = "http://127.0.0.1:5800";
@@ -81,26 +81,18 @@ impl Site {
 
     /// A new admin who is signed in.
     pub(crate) async fn admin(&self, name: &str) -> Browser<'_> {
-        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
-        let user = self.app.accounts.create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
-        self.sign_in(user).await
+        self.sign_in(people::admin(&self.app.accounts, name, utc_us()).await).await
     }
 
     /// A contestant's account.
     pub(crate) async fn contestant(&self, name: &str) -> User {
-        let now = utc_us();
-        let program = Actor::program();
-        let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at: now + 3_600_000_000 };
-        let invites = self.app.accounts.create_invites(new, &program, now).await.expect("an invitation");
-        let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
-        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
-        self.app.accounts.redeem(&token, new, &program, now).await.expect("an account")
+        people::contestant(&self.app.accounts, name, utc_us()).await
     }
 
     pub(crate) async fn sign_in(&self, user: User) -> Browser<'_> {
         let accounts = &self.app.accounts;
         let secret = accounts.start_session(user.id, "127.0.0.1", "test", utc_us()).await.expect("a session");
-        let cookies = BTreeMap::from([(Kind::Session.name(false).to_owned(), secret.reveal().to_owned())]);
+        let cookies = Cookies::from([(Kind::Session.name(false).to_owned(), secret.reveal().to_owned())]);
         Browser { site: self, cookies, user }
     }
 
@@ -114,7 +106,7 @@ impl Site {
 /// Somebody who is signed in.
 pub(crate) struct Browser<'a> {
     site: &'a Site,
-    cookies: BTreeMap<String, String>,
+    cookies: Cookies,
     pub(crate) user: User,
 }
 
@@ -180,7 +172,7 @@ fn unescaped(text: &str) -> String {
 impl<'a> Browser<'a> {
     /// One in which nobody is signed in.
     pub(crate) fn nobody(&self) -> Browser<'a> {
-        Browser { site: self.site, cookies: BTreeMap::new(), user: self.user.clone() }
+        Browser { site: self.site, cookies: Cookies::new(), user: self.user.clone() }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
@@ -230,21 +222,13 @@ impl<'a> Browser<'a> {
     }
 
     fn cookie(&self) -> String {
-        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+        cookie_header(&self.cookies)
     }
 
     async fn take(&mut self, mut answer: Response) -> Answer {
         // As it stands in the header: browsers give back what they were sent, and decode nothing.
         let set: Vec<String> = answer.cookies().iter().map(|cookie| cookie.encoded().to_string()).collect();
-        for cookie in &set {
-            let pair = cookie.split(';').next().unwrap_or_default();
-            let Some((name, value)) = pair.split_once('=') else { continue };
-            if value.is_empty() {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
-            }
-        }
+        set.iter().for_each(|said| keep_cookie(&mut self.cookies, said));
         let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
         Answer {
             status: answer.status_code.unwrap_or(StatusCode::OK),
@@ -256,7 +240,5 @@ impl<'a> Browser<'a> {
 
 /// The value of the first hidden field of this name.
 fn value_of(page: &str, name: &str) -> String {
-    let start = page.find(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("no field {name}: {page}"));
-    let rest = &page[start + name.len() + "name=\"\" value=\"".len()..];
-    rest.split('"').next().unwrap_or_default().to_owned()
+    hidden_field(page, name).unwrap_or_else(|| panic!("no field {name}: {page}"))
 }

@@ -6,7 +6,7 @@ use flowtest_contest::contest::{Load, When};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Ownership;
 use flowtest_contract::RoundId;
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::settings::Settings;
 use flowtest_testkit::documents::generator_health;
@@ -99,7 +99,7 @@ async fn a_change_is_shown_confirmed_saved_audited_and_announced() {
     let typed = fields(&form, &[("plan", PLAN), ("token", "90"), ("title", "The finals")]);
     let shown = ada.post("/setting/contest", &typed).await;
     assert_eq!(shown.status, StatusCode::OK);
-    shown.says("Save these changes?").says("<del>100</del>").says("<ins>90</ins>").says("a wholly right answer");
+    shown.says("Save these changes?").says("<del>100</del>").says("<ins>90</ins>").says("a verified answer");
     assert_eq!(site.app.controller.settings().rules.token, 100, "nothing is saved before it is confirmed");
     let mut confirmed = typed.clone();
     confirmed.push(("confirm", "yes"));

@@ -11,7 +11,7 @@ async fn a_batch_is_made_listed_printed_and_revoked() {
     let fields = [("count", "3"), ("label", "Room 5"), ("expires", "+7d"), ("role", "staff")];
     let page = ada.follow("/setting/invitations", &fields).await;
     page.says("3 invitations are made").says("Room 5");
-    let invites = site.app.accounts.invites(flowtest_dashboard::clock::utc_us()).await.expect("invitations");
+    let invites = site.app.accounts.invites(flowtest_contract::utc_us()).await.expect("invitations");
     let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
     let slips = ada.get("/setting-token/slips").await;
     slips.says("<svg").says(&token).says("http://192.0.2.1:8000/register").says("--public-url");

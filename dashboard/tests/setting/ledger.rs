@@ -2,8 +2,8 @@
 
 use crate::browser::{Browser, Site};
 use flowtest_accounts::{Actor, NewRound, RoundResult, User};
+use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, RoundValidity, Row};
-use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::live::{Audience, UserKey};
 use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;

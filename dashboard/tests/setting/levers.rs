@@ -5,7 +5,7 @@ use diesel::connection::SimpleConnection;
 use flowtest_accounts::Actor;
 use flowtest_contest::State;
 use flowtest_contract::rules::UtcUs;
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
 

@@ -6,7 +6,7 @@ use flowtest_contest::State;
 use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_dashboard::control::show::{self, Show};
 use flowtest_dashboard::live::feed::Archived;
 use flowtest_dashboard::live::{Audience, Seen};

@@ -2,8 +2,8 @@
 
 use crate::browser::Site;
 use flowtest_accounts::{Actor, NewRound, RoundResult, User};
+use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, Row};
-use flowtest_dashboard::clock::utc_us;
 use flowtest_testkit::documents::generator_health;
 use flowtest_testkit::wait_until;
 use salvo::http::StatusCode;

@@ -5,8 +5,8 @@ use flowtest_accounts::{Actor, AuditFilter, NewRound, RoundResult, Ruling, User}
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
-use flowtest_dashboard::clock::utc_us;
 use flowtest_dashboard::live::{Audience, Seen};
 use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::documents::generator_health;

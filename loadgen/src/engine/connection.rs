@@ -34,7 +34,7 @@ pub enum State {
 
 /// Receives every outcome, with the exchange it belongs to and what had come of its answer.
 pub trait OutcomeSink {
-    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>);
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, received: &ResponseBytes<'_>);
 }
 
 /// One slot.
@@ -232,16 +232,16 @@ impl Connection {
                 Read::Response(response) => {
                     let bytes = &at_hand[..at_hand.len() - rest.len()];
                     let skipped = std::mem::take(&mut self.before);
-                    let came = ResponseBytes { bytes, skipped, status: response.status, ..ResponseBytes::NOTHING };
-                    if !self.on_response(&front, &response, now, &came, timeouts, sink) {
+                    let received = ResponseBytes { bytes, skipped, status: response.status, ..ResponseBytes::NOTHING };
+                    if !self.on_response(&front, &response, now, &received, timeouts, sink) {
                         self.resend(Failure::Reset, timeouts, sink);
                         return Step::Close;
                     }
                 }
                 Read::Malformed(why) => {
                     let (bytes, skipped) = (at_hand, self.before);
-                    let came = ResponseBytes { bytes, skipped, malformed: Some(why), ..ResponseBytes::NOTHING };
-                    self.fail_first(Failure::Malformed, &came, timeouts, sink);
+                    let received = ResponseBytes { bytes, skipped, malformed: Some(why), ..ResponseBytes::NOTHING };
+                    self.fail_first(Failure::Malformed, &received, timeouts, sink);
                     self.fail_wire(Failure::Malformed, timeouts, sink);
                     return Step::Close;
                 }
@@ -256,10 +256,10 @@ impl Connection {
             match self.reader.on_end() {
                 End::Response(response) => {
                     let front = *self.exchanges.front().expect("what is on the wire is in the queue");
-                    let came = self.came_before();
-                    self.on_response(&front, &response, now, &came, timeouts, sink);
+                    let received = self.received_before();
+                    self.on_response(&front, &response, now, &received, timeouts, sink);
                 }
-                End::Incomplete => self.fail_first(Failure::Reset, &self.came_before(), timeouts, sink),
+                End::Incomplete => self.fail_first(Failure::Reset, &self.received_before(), timeouts, sink),
                 End::Nothing => {}
             }
         }
@@ -269,7 +269,7 @@ impl Connection {
     /// The connection broke; `failure` is what the errno means.
     pub fn on_broken(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
         if self.on_wire > 0 && !self.reader.is_between_responses() {
-            self.fail_first(failure, &self.came_before(), timeouts, sink);
+            self.fail_first(failure, &self.received_before(), timeouts, sink);
         }
         self.on_lost(failure, timeouts, sink)
     }
@@ -279,22 +279,22 @@ impl Connection {
         if self.on_wire > 0 && !self.reader.is_between_responses() {
             let is_told = self.reader.is_until_close() && failure == Failure::Reset;
             let tls = is_told.then_some(TlsReason::NoCloseNotify);
-            self.fail_first(failure, &ResponseBytes { tls, ..self.came_before() }, timeouts, sink);
+            self.fail_first(failure, &ResponseBytes { tls, ..self.received_before() }, timeouts, sink);
         }
         self.on_lost(failure, timeouts, sink)
     }
 
     /// TLS failed: before the handshake was done everything that waited for it does, later what is under way.
     pub fn on_tls_failed(&mut self, reason: TlsReason, timeouts: &Timeouts, sink: &mut impl OutcomeSink) -> Step {
-        let came = ResponseBytes { skipped: self.before, tls: Some(reason), ..ResponseBytes::NOTHING };
+        let received = ResponseBytes { skipped: self.before, tls: Some(reason), ..ResponseBytes::NOTHING };
         if self.state == State::Connecting {
             while !self.exchanges.is_empty() {
-                self.fail_first(Failure::Tls, &came, timeouts, sink);
+                self.fail_first(Failure::Tls, &received, timeouts, sink);
             }
             return Step::Close;
         }
         if self.on_wire > 0 && !self.reader.is_between_responses() {
-            self.fail_first(Failure::Tls, &came, timeouts, sink);
+            self.fail_first(Failure::Tls, &received, timeouts, sink);
         }
         self.on_lost(Failure::Tls, timeouts, sink)
     }
@@ -323,7 +323,7 @@ impl Connection {
         }
         // The peer is silent: whatever else stands behind this response on the connection cannot be told from it.
         if self.on_wire > 0 {
-            self.fail_first(Failure::Timeout, &self.came_before(), timeouts, sink);
+            self.fail_first(Failure::Timeout, &self.received_before(), timeouts, sink);
         }
         self.fail_wire(Failure::Timeout, timeouts, sink);
         while let Some(front) = self.exchanges.front().copied() {
@@ -362,18 +362,18 @@ impl Connection {
         front: &Exchange,
         response: &crate::engine::http::Response,
         now: RunInstant,
-        came: &ResponseBytes<'_>,
+        received: &ResponseBytes<'_>,
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
     ) -> bool {
         if let Some(failure) = timeouts.too_late(front.intended, front.started, now) {
-            self.fail_first(failure, came, timeouts, sink);
+            self.fail_first(failure, received, timeouts, sink);
         } else if response.status / 100 == 2 {
             self.pop();
             self.failures_in_row = 0;
-            sink.settle(front, Outcome::Answered(response.observed), came);
+            sink.settle(front, Outcome::Answered(response.observed), received);
         } else {
-            self.fail_first(Failure::Status, came, timeouts, sink);
+            self.fail_first(Failure::Status, received, timeouts, sink);
         }
         self.answered += 1;
         response.keep_alive
@@ -386,7 +386,7 @@ impl Connection {
     }
 
     /// What came of the answer under way, when nothing of it is at hand any more.
-    fn came_before(&self) -> ResponseBytes<'static> {
+    fn received_before(&self) -> ResponseBytes<'static> {
         ResponseBytes { skipped: self.before, ..ResponseBytes::NOTHING }
     }
 
@@ -394,12 +394,12 @@ impl Connection {
     fn fail_first(
         &mut self,
         failure: Failure,
-        came: &ResponseBytes<'_>,
+        received: &ResponseBytes<'_>,
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
     ) {
         let exchange = self.pop();
-        self.fail(&exchange, failure, came, timeouts, sink);
+        self.fail(&exchange, failure, received, timeouts, sink);
     }
 
     /// The first exchange fails without a byte of its own.
@@ -411,7 +411,7 @@ impl Connection {
         &mut self,
         exchange: &Exchange,
         failure: Failure,
-        came: &ResponseBytes<'_>,
+        received: &ResponseBytes<'_>,
         timeouts: &Timeouts,
         sink: &mut impl OutcomeSink,
     ) {
@@ -421,7 +421,7 @@ impl Connection {
             self.failures_in_row = self.failures_in_row.saturating_add(1);
             self.failed_started = exchange.started;
         }
-        sink.settle(exchange, Outcome::Failed(failure), came);
+        sink.settle(exchange, Outcome::Failed(failure), received);
     }
 
     /// All that is on the wire fails.

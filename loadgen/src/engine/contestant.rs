@@ -498,15 +498,15 @@ impl<'a> OutcomeRecorder<'a> {
             self.block.traces.untraced += 1;
         }
         let is_void = outcome == Outcome::Failed(Failure::OwnFault);
-        let came_late = self.timeouts.came_late(exchange.intended);
-        if is_void || came_late {
+        let was_late = self.timeouts.was_late_for(exchange.intended);
+        if is_void || was_late {
             // It was counted as late when it fell due: `rate_ratio` takes away each request once.
-            self.counts(exchange.scored).meter.late_void += u64::from(is_void && came_late);
+            self.counts(exchange.scored).meter.late_void += u64::from(is_void && was_late);
             let trouble = |cause| OwnTrouble { is_void, at: self.now, cause };
             self.block.note_trouble(self.timeouts.own_cause().map(trouble));
         }
         if !self.plan.holds.is_empty() {
-            self.count_in_hold(&trace, outcome, verified, came_late && !is_void);
+            self.count_in_hold(&trace, outcome, verified, was_late && !is_void);
         }
         trace
     }
@@ -516,7 +516,7 @@ impl<'a> OutcomeRecorder<'a> {
         let Some(step) = self.plan.hold_at(trace.intended(self.block.traces.base)) else { return };
         let Some(counts) = self.block.hold.of(step, self.contestant) else { return };
         counts.due += 1;
-        counts.right += u64::from(verified);
+        counts.verified += u64::from(verified);
         counts.late += u64::from(late);
         match outcome {
             Outcome::Answered(_) | Outcome::Failed(Failure::Status) => counts.latency.record(trace.latency_us.into()),
@@ -528,11 +528,11 @@ impl<'a> OutcomeRecorder<'a> {
 
     /// Counts what the tally does not tell apart.
     #[cold]
-    fn note_cause(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>) {
+    fn note_cause(&mut self, exchange: &Exchange, outcome: Outcome, received: &ResponseBytes<'_>) {
         let cause = match outcome {
-            Outcome::Failed(Failure::Status) => Cause::Status(came.status),
-            Outcome::Failed(Failure::Malformed) => Cause::Malformed(came.malformed),
-            Outcome::Failed(Failure::Tls) => Cause::Tls(came.tls),
+            Outcome::Failed(Failure::Status) => Cause::Status(received.status),
+            Outcome::Failed(Failure::Malformed) => Cause::Malformed(received.malformed),
+            Outcome::Failed(Failure::Tls) => Cause::Tls(received.tls),
             _ => return,
         };
         if exchange.scored {
@@ -548,7 +548,7 @@ impl<'a> OutcomeRecorder<'a> {
         trace: Trace,
         kinds: u16,
         missed: Option<Missed>,
-        came: &ResponseBytes<'_>,
+        received: &ResponseBytes<'_>,
     ) {
         let counts = self.block.counts(self.contestant, exchange.scored);
         // Nobody takes the room of others, however many ways of failing it knows.
@@ -560,7 +560,7 @@ impl<'a> OutcomeRecorder<'a> {
         let is_void = kinds & 1 << Failure::OwnFault as u16 != 0;
         let own = self.timeouts.own_cause().filter(|_| is_void);
         let sent = trace.sent(self.block.traces.base);
-        self.block.samples.push(came, |sample| {
+        self.block.samples.push(received, |sample| {
             sample.at = at;
             sample.sent = sent;
             sample.latency_us = trace.latency_us;
@@ -586,7 +586,7 @@ impl<'a> OutcomeRecorder<'a> {
 
 impl OutcomeSink for OutcomeRecorder<'_> {
     #[inline]
-    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, came: &ResponseBytes<'_>) {
+    fn settle(&mut self, exchange: &Exchange, outcome: Outcome, received: &ResponseBytes<'_>) {
         let (plan, timeouts) = (self.plan, self.timeouts);
         let now = self.now;
         self.block.last = now;
@@ -598,7 +598,7 @@ impl OutcomeSink for OutcomeRecorder<'_> {
                 let sent = plan.utc_us(exchange.sent);
                 let verdict = judge(observed, &plan.rules, plan.schedule.deadlines(sent), sent);
                 if !verdict.verified() && may_be_right(plan, timeouts, exchange, observed, verdict) {
-                    return self.settle(exchange, Outcome::Failed(Failure::OwnFault), came);
+                    return self.settle(exchange, Outcome::Failed(Failure::OwnFault), received);
                 }
                 row.tally.answered(verdict);
                 verified = verdict.verified();
@@ -634,8 +634,8 @@ impl OutcomeSink for OutcomeRecorder<'_> {
         };
         let trace = self.note(exchange, outcome, verified);
         if failing != 0 {
-            self.note_cause(exchange, outcome, came);
-            self.sample(exchange, trace, failing, None, came);
+            self.note_cause(exchange, outcome, received);
+            self.sample(exchange, trace, failing, None, received);
         }
     }
 }

@@ -52,7 +52,7 @@ impl LateWindow {
 
 /// What one turn came to late, of all contestants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct CameLate {
+struct LateTurn {
     /// The first and the last instant at which it fell due.
     from: RunInstant,
     to: RunInstant,
@@ -70,7 +70,7 @@ pub struct Timeouts {
     /// When the turn that runs began.
     now: RunInstant,
     /// What we came to late of what fell due, rising.
-    came_late: VecDeque<CameLate>,
+    late_turns: VecDeque<LateTurn>,
     /// What voids something beside lateness, and in which turn.
     noted: Option<(RunInstant, OwnCause)>,
 }
@@ -83,7 +83,7 @@ impl Timeouts {
             windows: VecDeque::with_capacity(most),
             total: 0,
             now: RunInstant::START,
-            came_late: VecDeque::with_capacity(most),
+            late_turns: VecDeque::with_capacity(most),
             noted: None,
         }
     }
@@ -130,28 +130,28 @@ impl Timeouts {
         // While our journal stands still, all that falls due is late: turns without number are one.
         let still = self.windows.back().filter(|(window, _)| window.cause == LateCause::Journal);
         let is_still = |since| still.is_some_and(|(window, _)| window.from <= since && intended <= window.to);
-        let is_same = |last: &&mut CameLate| last.turn == self.now || is_still(last.to);
-        if let Some(last) = self.came_late.back_mut().filter(is_same) {
+        let is_same = |last: &&mut LateTurn| last.turn == self.now || is_still(last.to);
+        if let Some(last) = self.late_turns.back_mut().filter(is_same) {
             (last.to, last.turn) = (intended, self.now);
             return;
         }
-        let is_over = |old: &CameLate| old.turn + LIFE_TIMEOUTS * self.timeout < self.now;
-        while self.came_late.front().is_some_and(is_over) || self.came_late.len() == self.came_late.capacity() {
-            self.came_late.pop_front();
+        let is_over = |old: &LateTurn| old.turn + LIFE_TIMEOUTS * self.timeout < self.now;
+        while self.late_turns.front().is_some_and(is_over) || self.late_turns.len() == self.late_turns.capacity() {
+            self.late_turns.pop_front();
         }
-        self.came_late.push_back(CameLate { from: intended, to: intended, turn: self.now });
+        self.late_turns.push_back(LateTurn { from: intended, to: intended, turn: self.now });
     }
 
     /// Whether we came late to what fell due at this instant.
     #[inline]
-    pub fn came_late(&self, intended: RunInstant) -> bool {
-        self.came_late.back().is_some_and(|last| intended <= last.to) && self.is_among_late(intended)
+    pub fn was_late_for(&self, intended: RunInstant) -> bool {
+        self.late_turns.back().is_some_and(|last| intended <= last.to) && self.is_among_late(intended)
     }
 
     #[cold]
     fn is_among_late(&self, intended: RunInstant) -> bool {
-        let first = self.came_late.partition_point(|late| late.to < intended);
-        self.came_late.get(first).is_some_and(|late| late.from <= intended)
+        let first = self.late_turns.partition_point(|late| late.to < intended);
+        self.late_turns.get(first).is_some_and(|late| late.from <= intended)
     }
 
     /// Something beside lateness voids what is settled in this turn.
@@ -387,16 +387,16 @@ mod tests {
         assert_eq!(late_turn(&mut timeouts, 10, &[5, 6, 8, 9, 10]), 3);
         assert_eq!(late_turn(&mut timeouts, 20, &[20]), 0);
         assert_eq!(late_turn(&mut timeouts, 30, &[25]), 1);
-        let late: Vec<u64> = (0..40).filter(|due| timeouts.came_late(at(due * LATE_NS))).collect();
+        let late: Vec<u64> = (0..40).filter(|due| timeouts.was_late_for(at(due * LATE_NS))).collect();
         // What the first turn came to between its first and its last late one was late, too; the one at its own 9 was not.
         assert_eq!(late, [5, 6, 7, 8, 25]);
         // Later than the timeout it is void, and not late as well.
         assert_eq!(late_turn(&mut timeouts, 2_000, &[900]), 0);
-        assert!(!timeouts.came_late(at(900 * LATE_NS)));
+        assert!(!timeouts.was_late_for(at(900 * LATE_NS)));
         for turn in 3_000..1_000_000 {
             late_turn(&mut timeouts, turn, &[turn - 2]);
         }
-        assert!(timeouts.came_late.len() <= WINDOWS_MAX as usize, "nothing is allocated in a loop");
+        assert!(timeouts.late_turns.len() <= WINDOWS_MAX as usize, "nothing is allocated in a loop");
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod tests {
         assert!(!timeouts.on_due(ms(210), true));
         timeouts.on_turn(ms(240));
         assert!(timeouts.on_due(ms(220), true));
-        assert_eq!([150, 210, 220].map(|intended| timeouts.came_late(ms(intended))), [true, false, true]);
+        assert_eq!([150, 210, 220].map(|intended| timeouts.was_late_for(ms(intended))), [true, false, true]);
     }
 
     #[test]

@@ -189,13 +189,13 @@ impl Sample {
         &self.answer[..usize::from(self.answer_len)]
     }
 
-    fn keep(&mut self, came: &ResponseBytes<'_>) {
-        let len = came.bytes.len().min(ANSWER_BYTES_MAX);
-        self.answer[..len].copy_from_slice(&came.bytes[..len]);
+    fn keep(&mut self, received: &ResponseBytes<'_>) {
+        let len = received.bytes.len().min(ANSWER_BYTES_MAX);
+        self.answer[..len].copy_from_slice(&received.bytes[..len]);
         self.answer_len = len as u16;
-        self.skipped = came.skipped;
-        self.malformed = came.malformed;
-        self.tls = came.tls;
+        self.skipped = received.skipped;
+        self.malformed = received.malformed;
+        self.tls = received.tls;
     }
 }
 
@@ -217,10 +217,10 @@ impl Samples {
     }
 
     /// Writes the next one by `write`, with the bytes that came.
-    pub fn push(&mut self, came: &ResponseBytes<'_>, write: impl FnOnce(&mut Sample)) {
+    pub fn push(&mut self, received: &ResponseBytes<'_>, write: impl FnOnce(&mut Sample)) {
         if let Some(sample) = self.items.get_mut(self.len) {
             write(sample);
-            sample.keep(came);
+            sample.keep(received);
             self.len += 1;
         }
     }
@@ -258,13 +258,13 @@ mod tests {
         let mut samples = Samples::new(Tracing::On);
         let long = vec![b'x'; ANSWER_BYTES_MAX + 5];
         for _ in 0..SAMPLES + 2 {
-            let came = ResponseBytes {
+            let received = ResponseBytes {
                 bytes: &long,
                 skipped: 3,
                 malformed: Some(Malformed::BareLf),
                 ..ResponseBytes::NOTHING
             };
-            samples.push(&came, |sample| sample.at = UtcUs(9));
+            samples.push(&received, |sample| sample.at = UtcUs(9));
         }
         assert_eq!(samples.as_slice().len(), SAMPLES);
         let first = &samples.as_slice()[0];

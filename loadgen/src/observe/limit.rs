@@ -71,7 +71,7 @@ impl LimitStep {
         match (self.verdict, self.trial) {
             (HoldVerdict::Passed, Trial::Confirm) => "held again",
             (HoldVerdict::Passed, _) => "passed",
-            (HoldVerdict::FailedByRight, _) => "FAILED: too few are verified",
+            (HoldVerdict::FailedByVerified, _) => "FAILED: too few are verified",
             (HoldVerdict::FailedByP99, _) => "FAILED: too slow",
             (HoldVerdict::NotValid, _) => "not valid: this machine was too slow",
             (HoldVerdict::Rested, _) => "a rest",
@@ -111,7 +111,7 @@ impl LimitResult {
     }
 
     fn terms(&self) -> String {
-        format!("{} % are verified and p99 is at most {}", self.pass.right * 100.0, micros(self.pass.p99_us))
+        format!("{} % are verified and p99 is at most {}", self.pass.verified * 100.0, micros(self.pass.p99_us))
     }
 
     /// What came of it.
@@ -208,7 +208,7 @@ impl LimitPage<'_> {
             y: y(step.p99_us.unwrap_or(1) as f64),
             kind: match step.verdict {
                 HoldVerdict::Passed => "passed",
-                HoldVerdict::FailedByP99 | HoldVerdict::FailedByRight => "failed",
+                HoldVerdict::FailedByP99 | HoldVerdict::FailedByVerified => "failed",
                 HoldVerdict::NotValid | HoldVerdict::Rested => "rested",
             },
             title: format!(
@@ -273,7 +273,7 @@ mod tests {
         };
         let mut result = LimitResult::new(
             "http://127.0.0.1:1/<b>".to_owned(),
-            Pass { right: 0.995, p99_us: 50_000 },
+            Pass { verified: 0.995, p99_us: 50_000 },
             Duration::from_secs(5),
         );
         result.steps =

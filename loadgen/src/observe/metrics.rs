@@ -7,6 +7,7 @@
 //! | metric | type | what |
 //! |---|---|---|
 //! | `flowtest_requests_total{contestant,outcome,scored}` | counter | outcomes: `right`, `wrong` (answered, a header wrong), each kind of failure, `missed`, `own_fault` |
+//! | `flowtest_verified_total{contestant,scored}` | counter | exchanges with all three headers right: those of the outcome `right` |
 //! | `flowtest_due_total{contestant,scored}` | counter | requests that came due |
 //! | `flowtest_wrong_headers_total{contestant,header,scored}` | counter | `token`, `version`, `from`; one answer may have several |
 //! | `flowtest_points{contestant}` | gauge | points so far, of what is scored |
@@ -19,7 +20,8 @@
 //! | `flowtest_up`, `flowtest_state{state}` | gauge | 1; of `serve`, 1 for the state that it is in |
 //! | `flowtest_run_seconds`, `flowtest_info{version}` | gauge | since the start of the first phase; 1 |
 //!
-//! Until 0.3 it answers by the names of 0.1 as well: `saturated` for `invalid`, `own_lag` for `lag`.
+//! Until 0.3 it answers by the names of 0.1 as well: `saturated` for `invalid`, `own_lag` for `lag`. The outcome `right` is
+//! called `verified` from then on.
 
 use crate::engine::block::{Counts, Meter};
 use flowtest_contract::verdict::Failure;
@@ -218,6 +220,12 @@ fn exposition(scene: &Scene) -> String {
             for (outcome, count) in [("right", meter.verified), ("wrong", wrong)].into_iter().chain(failures) {
                 text.line(&format!("{{contestant=\"{name}\",outcome=\"{outcome}\",scored=\"{scored}\"}}"), count);
             }
+        }
+    }
+    text.metric("flowtest_verified_total", "counter", "Exchanges with all three headers right.");
+    for (name, exposed) in named() {
+        for (scored, (_, meter)) in both(exposed) {
+            text.line(&format!("{{contestant=\"{name}\",scored=\"{scored}\"}}"), meter.verified);
         }
     }
     text.metric("flowtest_due_total", "counter", "Requests that came due.");

@@ -354,7 +354,7 @@ mod tests {
         let mut output =
             flags.prepare().and_then(|prepared| prepared.open(&plan, Title::Stress)).expect("it is opened");
         let mut sums = Block { scored: vec![Counts::default()], unscored: vec![Counts::default()], ..Block::default() };
-        let mut at_ms = 0;
+        let (mut at_ms, mut health) = (0, 0);
         while at_ms < length_ms {
             let step_ms = (length_ms - at_ms).min(1_000);
             let is_late = u64::from(at_ms > 0);
@@ -365,13 +365,15 @@ mod tests {
             let now = RunInstant::from_ns(at_ms * NS_PER_SECOND / 1_000);
             let late_us = late.1 * is_late;
             output.show(&plan, Look { now, until: now, attended: now, sums: &sums, cpu_us: None, late_us });
+            // As it is told while the run goes on, before anything is closed.
+            health = output.validity().invalid_seconds();
         }
         let (now, ratio) = (RunInstant::from_ns(length_ms * NS_PER_SECOND / 1_000), output.rate_ratio());
         let features = Features { no_sqarray: true, min_wait: true };
         let progress = Progress { now, until: now, attended: now, sums, workers: Vec::new(), features };
         let closed = output.close(&plan, &progress, false);
         let summary = closed.summary.total.invalid_s.expect("it is known");
-        ([closed.output.validity().invalid_seconds(), summary], ratio)
+        ([health, summary], ratio)
     }
 
     #[test]

@@ -258,7 +258,7 @@ impl Summary {
             pipeline: plan.pipeline_max(),
             cores: progress.workers.iter().map(|worker| worker.core).collect(),
             features: progress.features.names(),
-            tier: progress.features.tier(),
+            tier: progress.features.letter(),
             cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
             workers: progress.workers.clone(),
             contestants,

@@ -146,7 +146,7 @@ fn step(
 }
 
 fn pass(flags: &Limit) -> Pass {
-    Pass { right: flags.verified / 100.0, p99_us: flags.p99.as_micros() as u64 }
+    Pass { verified: flags.verified / 100.0, p99_us: flags.p99.as_micros() as u64 }
 }
 
 fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, most: u32, rate: u64) -> Plan {
@@ -171,6 +171,6 @@ impl LimitStep {
     /// What the ladder is told. What our own side could not judge says nothing about the server.
     fn judged(&self, pass: &Pass) -> Measured {
         let due = self.due.saturating_sub(self.own_fault);
-        Measured { due, right: self.verified, p99_us: self.p99_us, valid: self.valid }.beside(self.own_fault, pass)
+        Measured { due, verified: self.verified, p99_us: self.p99_us, valid: self.valid }.beside(self.own_fault, pass)
     }
 }

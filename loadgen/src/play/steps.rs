@@ -196,7 +196,7 @@ pub fn recorded(decision: &Decision, at: UtcUs) -> record::Decision {
     let entries = ContestantIndex::all().zip(&decision.climbers).map(|(index, climber)| record::DecisionEntry {
         tried: climber.tried,
         due: climber.sums.due,
-        right: climber.sums.right,
+        right: climber.sums.verified,
         own_fault: climber.sums.own_fault,
         late: climber.sums.late,
         p99_us: match climber.sums {

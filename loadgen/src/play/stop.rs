@@ -15,7 +15,7 @@ use crate::redis_flags::RedisFlags;
 use clap::Args;
 use flowtest_contest::Control;
 use flowtest_contract::RoundId;
-use flowtest_scoreboard::{MayPlay, Obedience, RoundStreams, Scoreboard, ScoreboardError, Stopped};
+use flowtest_scoreboard::{MayPlay, RoundStreams, Scoreboard, ScoreboardError, StopStatus, Stopped};
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
     wait_until_heard(&mut scoreboard, contest, revision)
 }
 
-/// Waits until everybody has said that it obeys who may send something. Code 1 and a sentence for those who have not.
+/// Waits until everybody has said that it applies the stop who may send something. Code 1 and a sentence for those who have not.
 fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -> Result<u8, Failed> {
     let begun = Instant::now();
     // Rounds go by Redis's clock.
@@ -84,12 +84,12 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         let control = scoreboard.read_control(contest)?;
         let seen = scoreboard.read_generators(contest)?;
         let now = Clock::now().utc_base.saturating_add_signed(offset_us);
-        let Some(control) = control else { break (Obedience::default(), None) };
-        let mut said = Obedience::of(&control, revision, &seen, &RoundStreams::new(), now);
+        let Some(control) = control else { break (StopStatus::default(), None) };
+        let mut said = StopStatus::of(&control, revision, &seen, &RoundStreams::new(), now);
         let rounds: BTreeSet<RoundId> = said.silent.iter().map(|one| one.round).collect();
         if !rounds.is_empty() {
             let streams = scoreboard.read_streams_of(contest, &rounds)?;
-            said = Obedience::of(&control, revision, &seen, &streams, now);
+            said = StopStatus::of(&control, revision, &seen, &streams, now);
         }
         runs.extend(said.silent.iter().filter(|one| one.until.is_none()).map(|one| one.id.clone()));
         let timeout = if runs.is_empty() { HEARD_TIMEOUT } else { RUN_TIMEOUT };
@@ -99,12 +99,12 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         thread::sleep(LOOK);
     };
     runs.retain(|run| !said.silent.iter().any(|one| one.id == *run));
-    let obeying: Vec<String> =
-        said.obeying.iter().cloned().chain(runs.iter().map(|run| format!("the run of stream {run}"))).collect();
-    match obeying.is_empty() {
+    let applied: Vec<String> =
+        said.applied.iter().cloned().chain(runs.iter().map(|run| format!("the run of stream {run}"))).collect();
+    match applied.is_empty() {
         true if said.is_whole() => eprintln!("flowtest-loadgen: no generator plays"),
         true => {}
-        false => eprintln!("flowtest-loadgen: obeyed by {}", obeying.join(", ")),
+        false => eprintln!("flowtest-loadgen: obeyed by {}", applied.join(", ")),
     }
     if said.is_whole() {
         return Ok(0);

@@ -276,10 +276,10 @@ impl Script {
 
 /// Nobody was judged by a part of what fell due.
 fn assert_judged_by_all(decision: &Decision, generators: &[Generator]) {
-    use HoldVerdict::{FailedByP99, FailedByRight, Passed};
+    use HoldVerdict::{FailedByP99, FailedByVerified, Passed};
     for (place, climber) in decision.climbers.iter().enumerate() {
         let counted = generators.iter().filter_map(|generator| generator.counted.get(&decision.judged)?.get(place));
-        if let Some(Passed | FailedByRight | FailedByP99) = climber.verdict {
+        if let Some(Passed | FailedByVerified | FailedByP99) = climber.verdict {
             assert_eq!(climber.sums.due, counted.sum::<u64>(), "step {}: {climber:?}", decision.step);
         }
     }

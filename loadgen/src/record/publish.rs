@@ -162,8 +162,7 @@ impl Board {
         timeout: Duration,
         until: impl Fn() -> Instant,
     ) -> Result<(), ScoreboardError> {
-        let stop = AtomicBool::new(false);
-        let keeper = self.wait(move |publisher| publisher.end(seq, rows, timeout), until, &stop)?;
+        let keeper = self.wait(move |publisher| publisher.end(seq, rows, timeout), until, None)?;
         keeper.finish(State::Draining)
     }
 
@@ -190,21 +189,22 @@ impl Board {
     /// The last rows, the end marker, the seal; then the control document says so. Whoever sets `stop` meanwhile does not
     /// want to wait for Redis any longer, and who has set it before does not want to wait long.
     pub fn finish(self, seq: u64, rows: Arc<[Row]>, stop: &AtomicBool) -> Result<(), ScoreboardError> {
-        let timeout = if stop.load(Ordering::Relaxed) { STOPPED_TIMEOUT } else { TIMEOUT };
-        let until = Instant::now() + timeout;
+        let was_stopped = stop.load(Ordering::Relaxed);
+        let until = Instant::now() + if was_stopped { STOPPED_TIMEOUT } else { TIMEOUT };
+        let stop = Some(stop).filter(|_| !was_stopped);
         let keeper = self.wait(move |publisher| publisher.finish(seq, rows, TIMEOUT), || until, stop)?;
         keeper.finish(State::Sealed)
     }
 
-    /// Waits for the end of the publisher, and says for what it waits.
+    /// Waits for the end of the publisher, and says for what it waits. Who sets `stop` meanwhile ends the wait.
     fn wait(
         self,
         end: impl FnOnce(Publisher) -> Result<(), ScoreboardError> + Send + 'static,
         until: impl Fn() -> Instant,
-        stop: &AtomicBool,
+        stop: Option<&AtomicBool>,
     ) -> Result<ControlKeeper, ScoreboardError> {
         let Board { redis, publisher, keeper, standstill, moved, .. } = self;
-        let (watch, was_stopped) = (publisher.watch(), stop.load(Ordering::Relaxed));
+        let watch = publisher.watch();
         let ending = thread::Builder::new()
             .name("round_end".to_owned())
             .spawn(move || end(publisher))
@@ -226,7 +226,7 @@ impl Board {
             if left.is_zero() && !ending.is_finished() {
                 return Err(ScoreboardError::Timeout { cause: cause(&redis, &watch.health(), &moved) });
             }
-            if !was_stopped && stop.load(Ordering::Relaxed) {
+            if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return Err(ScoreboardError::Timeout { cause: "the wait was ended by hand".to_owned() });
             }
         }

@@ -74,11 +74,11 @@ impl Client {
         let pieces: Vec<&[u8]> = if bytes.is_empty() { vec![bytes] } else { bytes.chunks(cut).collect() };
         pieces.into_iter().all(|piece| {
             let read = &mut self.read;
-            let came = self.tls.on_bytes(&mut piece.to_vec(), |plain| {
+            let opened = self.tls.on_bytes(&mut piece.to_vec(), |plain| {
                 read.extend_from_slice(plain);
                 Step::Go
             });
-            matches!(came, Opened::Plain(Step::Go) | Opened::Handshake) && self.shake()
+            matches!(opened, Opened::Plain(Step::Go) | Opened::Handshake) && self.shake()
         })
     }
 

@@ -127,8 +127,8 @@ impl Breakpoint {
 pub struct HoldCounts {
     /// Requests that have their outcome.
     pub due: u64,
-    /// Those whose answers were wholly right.
-    pub right: u64,
+    /// Those of them that were verified: all three headers right.
+    pub verified: u64,
     /// Those that count for nobody.
     pub own_fault: u64,
     /// Requests that we came to late, whatever became of them.
@@ -140,7 +140,7 @@ impl HoldCounts {
     pub fn merge(&mut self, other: &HoldCounts) {
         // What others have counted comes over the network, and may be anything.
         self.due = self.due.saturating_add(other.due);
-        self.right = self.right.saturating_add(other.right);
+        self.verified = self.verified.saturating_add(other.verified);
         self.own_fault = self.own_fault.saturating_add(other.own_fault);
         self.late = self.late.saturating_add(other.late);
         self.latency.merge(&other.latency);
@@ -157,8 +157,8 @@ impl HoldCounts {
     }
 
     pub fn sums(&self) -> HoldSums {
-        let HoldCounts { due, right, own_fault, late, ref latency } = *self;
-        HoldSums { due, right, own_fault, late, p99_us: latency.quantile(0.99), unsettled: false }
+        let HoldCounts { due, verified, own_fault, late, ref latency } = *self;
+        HoldSums { due, verified, own_fault, late, p99_us: latency.quantile(0.99), unsettled: false }
     }
 }
 
@@ -166,7 +166,8 @@ impl HoldCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldSums {
     pub due: u64,
-    pub right: u64,
+    #[serde(rename = "right")]
+    pub verified: u64,
     pub own_fault: u64,
     pub late: u64,
     /// From the intended instant; none where nothing was answered.
@@ -340,9 +341,7 @@ impl Climbs {
         let passed = figures.iter().filter(|figures| figures.verdict == HoldVerdict::Passed);
         self.shown.rotate_left(1);
         self.shown[NOT_VALID_MAX as usize - 1] = passed.map(|figures| figures.rate).max().unwrap_or(0);
-        let p99_max_us = self.breakpoint.ladder.pass.p99_us;
-        let verdicts =
-            self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures, p99_max_us));
+        let verdicts = self.climbs.iter_mut().zip(&figures).map(|(climb, figures)| climb.take(judged, figures));
         let verdicts: Vec<Option<HoldVerdict>> = verdicts.collect();
         self.end_highest();
         self.end_beyond_fleet();
@@ -424,36 +423,33 @@ impl Climbs {
             return;
         }
         let rate = |climb: &Climb| if is_climbing(climb) { climb.rate() } else { 0 };
-        let highest = self.climbs.iter().map(rate).max().unwrap_or(0);
-        for climb in &mut self.climbs {
-            if rate(climb) > 0 && rate(climb) * 100 >= highest * HIGHEST_PERCENT {
-                climb.ladder.end_unbroken();
-            }
-            // Whose rate was shown stands still by our lateness, whoever else ends.
-            if climb.rate() > shown {
-                (climb.not_valid, climb.unknown) = (0, 0);
-            }
+        end_at_the_top(&mut self.climbs, rate);
+        // Whose rate was shown stands still by our lateness, whoever else ends.
+        for climb in self.climbs.iter_mut().filter(|climb| climb.rate() > shown) {
+            (climb.not_valid, climb.unknown) = (0, 0);
         }
     }
-}
 
-impl Climbs {
     /// What all are to be asked for is more than the fleet carries, as was said: whoever asks most of it does not climb any more.
     fn end_beyond_fleet(&mut self) {
         let Some(fleet_max) = self.breakpoint.fleet_max else { return };
         // A try above what somebody holds; the lower ones may still be tried.
-        let tried = |climb: &Climb| if climb.rate() > climb.ladder.found().holds { climb.rate() } else { 0 };
+        let tried = |climb: &Climb| {
+            let holds = climb.ladder.found().holds;
+            let is_climbing = climb.ladder.now().is_some() && holds > 0 && climb.rate() > holds;
+            if is_climbing { climb.rate() } else { 0 }
+        };
         let sum = |climbs: &[Climb]| climbs.iter().map(Climb::rate).fold(0, u64::saturating_add);
-        while sum(&self.climbs) > fleet_max {
-            let is_climbing = |climb: &&mut Climb| climb.ladder.now().is_some() && climb.ladder.found().holds > 0;
-            let highest = self.climbs.iter_mut().filter(is_climbing).map(|climb| tried(climb)).max().unwrap_or(0);
-            if highest == 0 {
-                return;
-            }
-            let stands = |climb: &&mut Climb| is_climbing(climb) && tried(climb) * 100 >= highest * HIGHEST_PERCENT;
-            self.climbs.iter_mut().filter(stands).for_each(|climb| climb.ladder.end_unbroken());
-        }
+        while sum(&self.climbs) > fleet_max && end_at_the_top(&mut self.climbs, tried) {}
     }
+}
+
+/// Ends the climbs of the highest rate, and of those close to it; 0 is the rate of whoever is left as it is. Whether there was one.
+fn end_at_the_top(climbs: &mut [Climb], rate: impl Fn(&Climb) -> u64) -> bool {
+    let highest = climbs.iter().map(&rate).max().unwrap_or(0);
+    let is_at_the_top = |climb: &&mut Climb| rate(climb) > 0 && rate(climb) * 100 >= highest * HIGHEST_PERCENT;
+    climbs.iter_mut().filter(is_at_the_top).for_each(|climb| climb.ladder.end_unbroken());
+    highest > 0
 }
 
 impl Figures {
@@ -461,12 +457,12 @@ impl Figures {
     fn new(sums: HoldSums, rate: u64, expected: u64, pass: &Pass) -> Figures {
         let measured = Measured {
             due: sums.due.saturating_sub(sums.own_fault),
-            right: sums.right,
+            verified: sums.verified,
             p99_us: sums.p99_us,
             valid: sums.may_pass(expected),
         };
         let verdict = pass.judge(measured);
-        let is_failure = matches!(verdict, HoldVerdict::FailedByRight | HoldVerdict::FailedByP99);
+        let is_failure = matches!(verdict, HoldVerdict::FailedByVerified | HoldVerdict::FailedByP99);
         let is_void = !sums.unsettled && sums.is_whole(expected) && !measured.valid;
         Figures { rate, sums, measured, verdict, is_void, is_late: is_failure && !sums.may_fail(), is_outdone: false }
     }
@@ -485,19 +481,20 @@ impl Figures {
         let Some(p99_us) = others.iter().filter(shows).filter_map(|other| other.sums.p99_us).min() else {
             return false;
         };
-        let Measured { due, right, .. } = self.measured;
+        let Measured { due, verified, .. } = self.measured;
         let without = Measured {
-            right: right.saturating_add(self.sums.late).min(due),
+            verified: verified.saturating_add(self.sums.late).min(due),
             p99_us: self.measured.p99_us.map(|us| us.saturating_sub(p99_us)),
             ..self.measured
         };
         pass.judge(without) != HoldVerdict::Passed
     }
 
-    /// Requests a second that were answered wholly right.
-    fn right_rate(&self) -> u64 {
-        let right = u128::from(self.rate) * u128::from(self.measured.right) / u128::from(self.measured.due.max(1));
-        u64::try_from(right).unwrap_or(u64::MAX)
+    /// Requests a second that were verified.
+    fn verified_rate(&self) -> u64 {
+        let verified =
+            u128::from(self.rate) * u128::from(self.measured.verified) / u128::from(self.measured.due.max(1));
+        u64::try_from(verified).unwrap_or(u64::MAX)
     }
 }
 
@@ -542,7 +539,7 @@ impl Climb {
     }
 
     /// What was measured while it was held; none: nothing of it is known, and it is held again.
-    fn take(&mut self, judged: u32, figures: &Figures, p99_max_us: u64) -> Option<HoldVerdict> {
+    fn take(&mut self, judged: u32, figures: &Figures) -> Option<HoldVerdict> {
         if self.trial() == Some(Trial::Rest) {
             (self.not_valid, self.unknown) = (0, 0);
             if !std::mem::take(&mut self.rests) {
@@ -573,7 +570,7 @@ impl Climb {
                 self.rests = hold.trial == Trial::Retry && verdict != HoldVerdict::Passed;
             }
             None if verdict == HoldVerdict::Passed => self.stay(figures.rate),
-            None => self.slip(figures, verdict, p99_max_us),
+            None => self.slip(figures, verdict),
         }
         if verdict == HoldVerdict::Passed {
             let (rate, p99_us) = (figures.rate, figures.sums.p99_us);
@@ -608,12 +605,12 @@ impl Climb {
 
     /// It does not hold any more what it held: a little less is tried next. Of that it holds what it still answered right, where it
     /// was not much slower than it may be; else what has passed, and is not more than that.
-    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict, p99_max_us: u64) {
+    fn slip(&mut self, figures: &Figures, verdict: HoldVerdict) {
         let percent = SLIP_PERCENT << self.slips.min(5);
         let less = figures.rate.saturating_sub((figures.rate * percent.min(100) / 100).max(1));
         // What failed shows nothing that was not held before.
-        let most = less.min(figures.right_rate()).min(self.ladder.found().holds);
-        let is_slow = figures.sums.p99_us.is_none_or(|us| us > p99_max_us.saturating_mul(SLOW_TIMES));
+        let most = less.min(figures.verified_rate()).min(self.ladder.found().holds);
+        let is_slow = figures.sums.p99_us.is_none_or(|us| us > self.ladder.pass().p99_us.saturating_mul(SLOW_TIMES));
         let shown = if is_slow { self.ladder.passed_within(most) } else { most };
         self.ladder.slip(figures.rate, verdict, shown);
         self.stays = (less > self.ladder.found().holds).then_some(less);

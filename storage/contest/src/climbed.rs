@@ -61,7 +61,7 @@ impl Climbed {
     }
 
     /// What came of it, when nothing of it goes on.
-    pub fn sentence(&self) -> String {
+    pub fn message(&self) -> String {
         let holds = match self.holds {
             0 => "It held no step".to_owned(),
             holds => format!("It held {holds} requests a second{}", at_a_p99(self.holds_p99_us)),
@@ -79,14 +79,14 @@ impl Climbed {
 
 impl JudgedStep {
     /// What became of it, with the figures that say why.
-    pub fn sentence(&self, pass: &Pass) -> String {
+    pub fn message(&self, pass: &Pass) -> String {
         let tried = self.tried;
-        let right = format!("{:.2} % of the answers were wholly right", 100.0 * self.right_part());
+        let verified = format!("{:.2} % of the answers were verified", 100.0 * self.verified_part());
         let p99 = milliseconds(self.sums.p99_us);
         match self.verdict {
             Some(HoldVerdict::Passed) => format!("{tried}/s passed, at a p99 of {p99}."),
-            Some(HoldVerdict::FailedByRight) => {
-                format!("{tried}/s failed: {right}, and {:.2} % must be.", 100.0 * pass.right)
+            Some(HoldVerdict::FailedByVerified) => {
+                format!("{tried}/s failed: {verified}, and {:.2} % must be.", 100.0 * pass.verified)
             }
             Some(HoldVerdict::FailedByP99) => {
                 format!("{tried}/s failed: its p99 was {p99}, and it may be {}.", milliseconds(Some(pass.p99_us)))
@@ -97,27 +97,27 @@ impl JudgedStep {
         }
     }
 
-    /// The part of what counts whose answers were wholly right, from 0 to 1.
-    pub fn right_part(&self) -> f64 {
+    /// The part of what counts that was verified, from 0 to 1.
+    pub fn verified_part(&self) -> f64 {
         let counted = self.sums.due.saturating_sub(self.sums.own_fault).max(1);
-        self.sums.right as f64 / counted as f64
+        self.sums.verified as f64 / counted as f64
     }
 }
 
 impl Climber {
     /// How it fares, for whoever owns the server: what it holds, and what became of the last step, with the figures.
-    pub fn sentence(&self, terms: &LadderTerms) -> String {
+    pub fn message(&self, terms: &LadderTerms) -> String {
         let mut text = match self.holds {
             0 => "It holds no step yet.".to_owned(),
             holds => format!("It holds {holds} requests a second{}.", at_a_p99(self.holds_p99_us)),
         };
-        // The step's number is not in its sentence.
+        // The step's number is not in its message.
         let judged = JudgedStep { step: 0, tried: self.tried, verdict: self.verdict, sums: self.sums };
         text.push_str(match self.verdict {
             Some(HoldVerdict::Rested) | None => " ",
             Some(_) => " The step of ",
         });
-        text.push_str(&judged.sentence(&terms.pass));
+        text.push_str(&judged.message(&terms.pass));
         match (self.trial, self.unbroken) {
             (_, Some(unbroken)) => text.push_str(&format!(" Nothing broke it: {}.", unbroken.reason())),
             (None, None) if self.rate > self.holds => {
@@ -147,7 +147,7 @@ mod tests {
     use flowtest_contract::rules::UtcUs;
 
     fn breakpoint(start: u64, times: f64) -> Breakpoint {
-        let pass = Pass { right: 0.995, p99_us: 50_000 };
+        let pass = Pass { verified: 0.995, p99_us: 50_000 };
         let ladder = LadderTerms { start, step: Step::Times(times), max: 10_000, pass };
         Breakpoint { ladder, hold_us: 5_000_000, fleet_max: None }
     }
@@ -158,9 +158,9 @@ mod tests {
         let mut climbs = Climbs::new(breakpoint, 0);
         let mut decide = |step, sums| {
             let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]);
-            decision.climbers[0].sentence(&breakpoint.ladder)
+            decision.climbers[0].message(&breakpoint.ladder)
         };
-        let sums = |due, right, p99_us| HoldSums { due, right, p99_us: Some(p99_us), ..HoldSums::default() };
+        let sums = |due, verified, p99_us| HoldSums { due, verified, p99_us: Some(p99_us), ..HoldSums::default() };
         assert_eq!(
             decide(1, sums(2_000, 2_000, 1_300)),
             "It holds 500 requests a second at a p99 of 1.3 ms. The step of 500/s passed, at a p99 of 1.3 ms. Now it is asked for \
@@ -174,7 +174,7 @@ mod tests {
         assert!(decide(3, sums(1_000, 1_000, 1_000)).contains("It rested for a step"));
         let failed = decide(4, sums(3_000, 1_500, 1_000));
         assert!(
-            failed.contains("750/s failed: 50.00 % of the answers were wholly right, and 99.50 % must be"),
+            failed.contains("750/s failed: 50.00 % of the answers were verified, and 99.50 % must be"),
             "{failed}"
         );
     }
@@ -184,7 +184,7 @@ mod tests {
         let breakpoint = breakpoint(500, 2.0);
         let mut climbs = Climbs::new(breakpoint, 0);
         let mut decide = |step, due, p99_us| {
-            let sums = HoldSums { due, right: due, p99_us: Some(p99_us), ..HoldSums::default() };
+            let sums = HoldSums { due, verified: due, p99_us: Some(p99_us), ..HoldSums::default() };
             climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)])
         };
         let decisions = [decide(1, 2_000, 1_300), decide(2, 4_000, 311_000)];
@@ -193,22 +193,22 @@ mod tests {
         let broke = climbed.steps[1];
         assert_eq!((broke.step, broke.tried, broke.sums.p99_us), (1, 1_000, Some(311_000)));
         assert_eq!(
-            broke.sentence(&breakpoint.ladder.pass),
+            broke.message(&breakpoint.ladder.pass),
             "1000/s failed: its p99 was 311.0 ms, and it may be 50.0 ms."
         );
         assert_eq!(
-            climbed.sentence(),
+            climbed.message(),
             "It held 500 requests a second at a p99 of 1.3 ms, and broke at 1000/s by its p99. The time was over before that was \
              found more closely."
         );
         assert!(climbed.cut, "it rests before the first halving");
         let slipped = Climbed { holds: 485, holds_p99_us: None, ..climbed.clone() };
-        assert!(slipped.sentence().starts_with("It held 485 requests a second, and broke"), "{}", slipped.sentence());
+        assert!(slipped.message().starts_with("It held 485 requests a second, and broke"), "{}", slipped.message());
         assert_eq!(Climbed::of("b", &decisions), None);
         let early = Climbed::of("a", &decisions[..1]).expect("it is in it");
-        assert!(early.sentence().ends_with(", and nothing broke it: the time was over."), "{}", early.sentence());
+        assert!(early.message().ends_with(", and nothing broke it: the time was over."), "{}", early.message());
         let cut = [&decisions[..], &[decide(3, 1_000, 1_000)]].concat();
-        let cut = Climbed::of("a", &cut).expect("it is in them").sentence();
+        let cut = Climbed::of("a", &cut).expect("it is in them").message();
         assert!(cut.ends_with("The time was over before that was found more closely."), "{cut}");
         let text = serde_json::to_string(&climbed).expect("JSON");
         assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);

@@ -101,8 +101,9 @@ pub struct LadderTerms {
 /// What a step has to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Pass {
-    /// The least part of all requests that fell due whose answers were wholly right.
-    pub right: f64,
+    /// The least part of all requests that fell due that were verified.
+    #[serde(rename = "right")]
+    pub verified: f64,
     /// The longest latency at the 99th percentile, from the intended instant, in microseconds.
     pub p99_us: u64,
 }
@@ -113,9 +114,9 @@ impl Eq for Pass {}
 /// What was measured in one hold, without its settling second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Requests that fell due, and those of them whose answers were wholly right.
+    /// Requests that fell due, and those of them that were verified.
     pub due: u64,
-    pub right: u64,
+    pub verified: u64,
     /// `None` where nothing was answered.
     pub p99_us: Option<u64>,
     /// Our own side kept to its plan.
@@ -171,8 +172,9 @@ impl Measured {
 #[serde(rename_all = "snake_case")]
 pub enum HoldVerdict {
     Passed,
-    /// Too few wholly right answers.
-    FailedByRight,
+    /// Too few were verified.
+    #[serde(rename = "failed_by_right")]
+    FailedByVerified,
     /// Too slow at the 99th percentile.
     FailedByP99,
     /// Our own side was not valid: the same again.
@@ -256,8 +258,8 @@ impl Ladder {
                 "the ladder starts at {start}/s and may not go above {max}/s: lower the start or raise the most"
             ));
         }
-        if !(pass.right > 0.0 && pass.right <= 1.0) {
-            return Err("the part of right answers that a step needs lies between 0 and 1".to_owned());
+        if !(pass.verified > 0.0 && pass.verified <= 1.0) {
+            return Err("the part of verified answers that a step needs lies between 0 and 1".to_owned());
         }
         if pass.p99_us == 0 {
             return Err("no server answers within 0 s: write a longer p99".to_owned());
@@ -273,6 +275,11 @@ impl Ladder {
             now,
             unbroken: None,
         })
+    }
+
+    /// What a step has to reach.
+    pub fn pass(&self) -> &Pass {
+        &self.terms.pass
     }
 
     /// What is to be held now; `None`: it is over.
@@ -420,12 +427,12 @@ impl Pass {
 
     /// A hold by its figures.
     pub fn judge(&self, measured: Measured) -> HoldVerdict {
-        let Measured { due, right, p99_us, valid } = measured;
+        let Measured { due, verified, p99_us, valid } = measured;
         if !valid || due == 0 {
             return HoldVerdict::NotValid;
         }
-        if (right as f64) < self.right * due as f64 {
-            return HoldVerdict::FailedByRight;
+        if (verified as f64) < self.verified * due as f64 {
+            return HoldVerdict::FailedByVerified;
         }
         if p99_us.is_none_or(|p99_us| p99_us > self.p99_us) {
             return HoldVerdict::FailedByP99;
@@ -439,7 +446,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PASS: Pass = Pass { right: 0.995, p99_us: 50_000 };
+    const PASS: Pass = Pass { verified: 0.995, p99_us: 50_000 };
 
     fn terms(start: u64, step: &str, max: u64) -> LadderTerms {
         LadderTerms { start, step: step.parse().expect("a step"), max, pass: PASS }
@@ -461,8 +468,8 @@ mod tests {
     fn queue(capacity: u64, rate: u64) -> Measured {
         let load = rate as f64 / capacity as f64;
         let p99_us = if load < 1.0 { 1_000.0 + 400.0 * load / (1.0 - load) } else { 3_000_000.0 };
-        let right = if load <= 1.0 { rate } else { capacity };
-        Measured { due: rate, right, p99_us: Some(p99_us as u64), valid: true }
+        let verified = if load <= 1.0 { rate } else { capacity };
+        Measured { due: rate, verified, p99_us: Some(p99_us as u64), valid: true }
     }
 
     #[test]
@@ -487,7 +494,7 @@ mod tests {
                 (2_135, Trial::Retry),
             ]
         );
-        assert_eq!(found, Found { holds: 2_074, broke: Some((2_135, HoldVerdict::FailedByRight)), unbroken: None });
+        assert_eq!(found, Found { holds: 2_074, broke: Some((2_135, HoldVerdict::FailedByVerified)), unbroken: None });
     }
 
     #[test]
@@ -548,7 +555,7 @@ mod tests {
     fn a_step_passes_in_spite_of_our_lateness_and_not_in_spite_of_what_is_void() {
         let of = |p99_us, own_fault| {
             let measured =
-                Measured { due: 1_000 - own_fault, right: 1_000 - own_fault, p99_us: Some(p99_us), valid: false };
+                Measured { due: 1_000 - own_fault, verified: 1_000 - own_fault, p99_us: Some(p99_us), valid: false };
             PASS.judge(measured.beside(own_fault, &PASS))
         };
         assert_eq!(
@@ -604,7 +611,7 @@ mod tests {
         }
         assert_eq!("x1.25".parse::<Step>().expect("a step").to_string(), "x1.25");
         assert!(Ladder::new(terms(0, "x2", 10)).is_err() && Ladder::new(terms(11, "x2", 10)).is_err());
-        assert!(Ladder::new(LadderTerms { pass: Pass { right: 0.0, ..PASS }, ..terms(1, "x2", 10) }).is_err());
+        assert!(Ladder::new(LadderTerms { pass: Pass { verified: 0.0, ..PASS }, ..terms(1, "x2", 10) }).is_err());
         assert!(Ladder::new(LadderTerms { pass: Pass { p99_us: 0, ..PASS }, ..terms(1, "x2", 10) }).is_err());
     }
 

@@ -1,7 +1,7 @@
 //! The rules of a round's life: what may be changed, when, and which document may follow another.
 //!
 //! `draft -> armed -> running -> draining -> sealed`, and `paused`, `aborted`. The dashboard makes every change through
-//! [`change`]; a generator asks [`follows`] before it obeys a newer document. Both are functions of their arguments:
+//! [`change`]; a generator asks [`follows`] before it applies a newer document. Both are functions of their arguments:
 //! time comes in as `now`. Nothing here talks to Redis.
 //!
 //! A change of a running round counts from [`NOTICE_US`] after it was made, so that all generators, which look four

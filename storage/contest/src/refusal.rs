@@ -1,4 +1,4 @@
-//! Why a change is refused, or a document not obeyed: each a sentence with its cause and the next step.
+//! Why a change is refused, or a document not applied: each a message with its cause and the next step.
 
 use crate::contest::instant;
 use crate::policy::PolicyError;

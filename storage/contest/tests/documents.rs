@@ -98,7 +98,7 @@ fn the_control_document_is_written_as_the_golden_file_says() {
 fn the_golden_breakpoint_means_what_it_meant() {
     let contest = contest(BREAKPOINT);
     assert_eq!((contest.rank_by, contest.breakpoint_points), (RankBy::Holds, 3));
-    let pass = |right, p99_us| Pass { right, p99_us };
+    let pass = |verified, p99_us| Pass { verified, p99_us };
     let ladder = LadderTerms { start: 500, step: Step::Times(1.25), max: 200_000, pass: pass(0.995, 250_000) };
     let load = Load::Breakpoint(Breakpoint { ladder, hold_us: 10_000_000, fleet_max: None });
     assert_eq!(contest.phases[1], Phase { duration_us: 10 * MINUTE, load, connections: 4_000, scored: true });
@@ -128,6 +128,13 @@ fn what_the_fleet_carries_is_kept_where_it_is_said() {
 }
 
 #[test]
+fn what_a_step_has_to_reach_has_its_name_of_before_too() {
+    let said = BREAKPOINT.replacen("right = 0.995", "verified = 0.995", 1);
+    assert_ne!(said, BREAKPOINT);
+    assert_eq!(contest(&said), contest(BREAKPOINT));
+}
+
+#[test]
 fn contradictory_ladders_are_sentences() {
     // (what is replaced in the golden file, by what, words of the sentence)
     let cases = [
@@ -144,7 +151,7 @@ fn contradictory_ladders_are_sentences() {
         ("timeout = \"2s\"", "timeout = \"11s\"", "`phase[2].hold` is shorter than the timeout of 11s"),
         ("right = 0.995", "right = 0", "`phase[2].pass.right` is no part"),
         ("right = 0.995", "right = 99.5", "`phase[2].pass.right` is no part"),
-        ("right = 0.995, ", "", "`phase[2].pass.right` is missing"),
+        ("right = 0.995, ", "", "`phase[2].pass.verified` is missing"),
         ("p99 = \"250ms\"", "p99 = \"3s\"", "`phase[2].pass.p99` is \"3s\""),
         ("p99 = \"250ms\"", "p95 = \"250ms\"", "`phase[2].pass.p99` is missing"),
         ("max = 200000", "max = 9000000", "climbs to 9000000/s, and the 4000 connections"),

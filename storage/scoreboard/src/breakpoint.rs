@@ -50,7 +50,7 @@ impl HoldReport {
     fn to_json(&self) -> String {
         let counts = self.counts.iter().map(|counts| TextCounts {
             due: counts.due,
-            right: counts.right,
+            right: counts.verified,
             own_fault: counts.own_fault,
             late: counts.late,
             latency: counts.latency.sparse().collect(),
@@ -67,7 +67,7 @@ impl HoldReport {
         let counts = counts.into_iter().map(|TextCounts { due, right, own_fault, late, latency }| {
             let mut histogram = Histogram::default();
             let fits = latency.into_iter().all(|(index, count)| histogram.add_bucket(index, count));
-            fits.then_some(HoldCounts { due, right, own_fault, late, latency: histogram })
+            fits.then_some(HoldCounts { due, verified: right, own_fault, late, latency: histogram })
         });
         Some(HoldReport { step, is_settled: settled, counts: counts.collect::<Option<_>>()? })
     }
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_hold_survives_its_text_and_nonsense_is_none() {
-        let mut counts = HoldCounts { due: 9, right: 7, own_fault: 1, late: 2, ..HoldCounts::default() };
+        let mut counts = HoldCounts { due: 9, verified: 7, own_fault: 1, late: 2, ..HoldCounts::default() };
         [5, 5, 900_000].into_iter().for_each(|us| counts.latency.record(us));
         let report = HoldReport { step: 7, is_settled: true, counts: vec![counts, HoldCounts::default()] };
         assert_eq!(HoldReport::from_json(report.to_json().as_bytes()), Some(report));

@@ -51,7 +51,7 @@ pub struct GeneratorHealth {
     pub stream: Option<StreamId>,
     #[serde(default)]
     pub round: Option<RoundId>,
-    /// The newest control revision that it obeys.
+    /// The newest control revision that it applies.
     #[serde(default)]
     pub revision: u64,
     /// The revision of the document by which it sends nothing, also where it does not follow the rest of that; 0: none says so.
@@ -65,10 +65,8 @@ pub struct GeneratorHealth {
     /// How late it sent by its own fault, p99 of the last second in microseconds; nothing in closed loop.
     #[serde(default)]
     pub lag_p99_us: Option<u64>,
-    /// Scored seconds of this round that are not valid here: those of `validity`. 0 of an older program.
+    /// The seconds of `validity` that are not valid, for dashboards of before 0.3, which hear nobody who does not say it.
     #[serde(default)]
-    pub invalid_seconds: u64,
-    /// The same by its name of 0.1; goes with 0.3.
     pub saturated_seconds: u64,
     /// Of what this round has scored so far.
     #[serde(default)]
@@ -306,7 +304,6 @@ pub(crate) mod tests {
             rate: 1_000,
             rate_ratio: Some(0.999),
             lag_p99_us: None,
-            invalid_seconds: 0,
             saturated_seconds: 0,
             validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 },
             own_fault_cause: None,
@@ -338,7 +335,7 @@ pub(crate) mod tests {
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision halted_by rate rate_ratio lag_p99_us \
-                          invalid_seconds saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
+                          saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
                           journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble \
                           tls_trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
@@ -371,7 +368,7 @@ pub(crate) mod tests {
             keys.iter().for_each(|key| drop(json.as_object_mut().expect("an object").remove(*key)));
             GeneratorHealth::from_json(json.to_string().as_bytes(), "g1").expect("it is heard")
         };
-        assert_eq!(without(&["invalid_seconds"]).invalid_seconds, 0);
+        assert_eq!(without(&["saturated_seconds"]).saturated_seconds, 0);
         assert_eq!(without(&["features"]).features, Vec::<String>::new());
         assert_eq!(without(&["tier"]).features, ["recv_multishot"]);
         assert_eq!(without(&["takes_from"]).takes_from, Some(UtcUs::EPOCH));

@@ -5,6 +5,7 @@
 use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::row::parse_count;
 use flowtest_contract::span::SPANS;
+use std::fmt;
 
 /// String, JSON: the control document.
 pub fn control(contest: &str) -> String {
@@ -158,9 +159,39 @@ pub enum RoundField<'a> {
     Span(StreamId, usize, &'a str),
 }
 
-impl RoundField<'_> {
+/// The name of the field: what [`RoundField::parse`] reads.
+impl fmt::Display for RoundField<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoundField::State => f.write_str("state"),
+            RoundField::Streams => f.write_str("streams"),
+            RoundField::Seq(stream) => write!(f, "q:{stream}"),
+            RoundField::Part(stream) => write!(f, "p:{stream}"),
+            RoundField::End(stream) => write!(f, "e:{stream}"),
+            RoundField::Abandoned(stream) => write!(f, "a:{stream}"),
+            RoundField::Row(stream, contestant) => write!(f, "t:{stream}:{contestant}"),
+            RoundField::HistogramSeq(stream) => write!(f, "hq:{stream}"),
+            RoundField::HistogramPart(stream) => write!(f, "hp:{stream}"),
+            RoundField::Validity(stream) => write!(f, "v:{stream}"),
+            RoundField::Span(stream, span, contestant) => write!(f, "h:{stream}:{span}:{contestant}"),
+        }
+    }
+}
+
+impl<'a> RoundField<'a> {
+    /// What a hash says of a stream itself, apart from its rows and what puts of several calls leave.
+    pub fn of_stream(stream: StreamId) -> [RoundField<'a>; 5] {
+        [
+            RoundField::Seq(stream),
+            RoundField::HistogramSeq(stream),
+            RoundField::End(stream),
+            RoundField::Abandoned(stream),
+            RoundField::Validity(stream),
+        ]
+    }
+
     /// `None` for fields that this version does not know.
-    pub fn parse(field: &str) -> Option<RoundField<'_>> {
+    pub fn parse(field: &'a str) -> Option<RoundField<'a>> {
         if field == "state" {
             return Some(RoundField::State);
         }
@@ -225,15 +256,23 @@ mod tests {
     fn fields_of_a_round_are_told_apart() {
         let text = "0123456789abcdef0123456789abcdef";
         let stream: StreamId = text.parse().expect("an id");
-        assert_eq!(RoundField::parse("state"), Some(RoundField::State));
-        assert_eq!(RoundField::parse("streams"), Some(RoundField::Streams));
-        assert_eq!(RoundField::parse(&format!("q:{text}")), Some(RoundField::Seq(stream)));
-        assert_eq!(RoundField::parse(&format!("e:{text}")), Some(RoundField::End(stream)));
-        assert_eq!(RoundField::parse(&format!("t:{text}:al ice")), Some(RoundField::Row(stream, "al ice")));
-        assert_eq!(RoundField::parse(&format!("v:{text}")), Some(RoundField::Validity(stream)));
-        assert_eq!(RoundField::parse(&format!("hq:{text}")), Some(RoundField::HistogramSeq(stream)));
-        assert_eq!(RoundField::parse(&format!("hp:{text}")), Some(RoundField::HistogramPart(stream)));
-        assert_eq!(RoundField::parse(&format!("h:{text}:10:al ice")), Some(RoundField::Span(stream, 10, "al ice")));
+        let fields = [
+            ("state", RoundField::State),
+            ("streams", RoundField::Streams),
+            ("q:ID", RoundField::Seq(stream)),
+            ("p:ID", RoundField::Part(stream)),
+            ("e:ID", RoundField::End(stream)),
+            ("a:ID", RoundField::Abandoned(stream)),
+            ("t:ID:al ice", RoundField::Row(stream, "al ice")),
+            ("v:ID", RoundField::Validity(stream)),
+            ("hq:ID", RoundField::HistogramSeq(stream)),
+            ("hp:ID", RoundField::HistogramPart(stream)),
+            ("h:ID:10:al ice", RoundField::Span(stream, 10, "al ice")),
+        ];
+        for (name, field) in fields {
+            let name = name.replace("ID", text);
+            assert_eq!((RoundField::parse(&name), field.to_string()), (Some(field), name.clone()));
+        }
         for unknown in ["", "t", "t:", "t:short:alice", "q:", "x:0123456789abcdef0123456789abcdef", "states", "h:"] {
             assert_eq!(RoundField::parse(unknown), None, "{unknown:?}");
         }

@@ -14,7 +14,7 @@
 //! | [`reader`] | the reading side: control document and the sums of a round |
 //! | [`steering`] | who steers a contest, and changes of its document |
 //! | [`generator`] | what a generator says about itself |
-//! | `obedience` | who obeys a stop, and who cannot be asked; pure |
+//! | `stop_status` | who applies a stop, and who cannot be asked; pure |
 //! | [`split_keeper`] | who is to send what when generators die and come back; pure |
 //! | `keeper` | who decides that |
 //! | [`breakpoint`] | breakpoint phases: what was counted in a hold, and what was decided |
@@ -40,7 +40,6 @@ pub mod keys;
 pub mod library;
 mod message;
 pub mod named;
-mod obedience;
 pub mod practice;
 pub mod prepared;
 pub mod probe;
@@ -48,6 +47,7 @@ pub mod publisher;
 pub mod reader;
 pub mod split_keeper;
 pub mod steering;
+mod stop_status;
 mod wire;
 
 pub use address::{RedisAddress, redacted};
@@ -58,7 +58,6 @@ pub use explained::ExplainedError;
 pub use flowtest_contract::RoundValidity;
 pub use generator::{GeneratorHealth, Lease, SeenGenerator};
 pub use named::Named;
-pub use obedience::{MayPlay, Obedience, may_play};
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use prepared::Prepared;
 pub use probe::{ProbeAnswer, ProbeRequest, ProbeVerdicts};
@@ -66,3 +65,4 @@ pub use publisher::{Health, Publisher, PublisherConfig};
 pub use reader::{RoundStreams, RoundTotals, Scoreboard, StreamState};
 pub use split_keeper::{Resplit, SplitKeeper};
 pub use steering::{ControlEdit, Stopped};
+pub use stop_status::{MayPlay, StopStatus, may_play};

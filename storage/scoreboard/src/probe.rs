@@ -117,6 +117,11 @@ impl ProbeAnswer {
         ProbeAnswer { message: without_answer(&self.message), head: String::new(), ..self }
     }
 
+    /// Whether all three headers were right.
+    pub fn is_verified(&self) -> bool {
+        self.verdicts.is_some_and(|verdicts| verdicts.token && verdicts.version && verdicts.from)
+    }
+
     /// All that answered, each in the form in which addresses are compared.
     pub fn answered_at(&self) -> Vec<SocketAddr> {
         let told = match &self.addresses[..] {

@@ -15,6 +15,7 @@ use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::{RoundValidity, Row, row};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Display;
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -52,6 +53,13 @@ pub struct StreamState {
     pub abandoned: bool,
     /// How much of what it scored is valid; none where it has not said so, as older generators never do.
     pub validity: Option<RoundValidity>,
+}
+
+impl StreamState {
+    /// Of one that has joined and said nothing.
+    fn unheard(id: StreamId) -> StreamState {
+        StreamState { id, seq: 0, histograms_seq: 0, ended: false, abandoned: false, validity: None }
+    }
 }
 
 impl RoundTotals {
@@ -161,7 +169,7 @@ impl<'a> Reading<'a, '_> {
     }
 
     fn span(&mut self, stream: StreamId, span: usize, contestant: &str, bytes: &[u8]) -> Result<(), String> {
-        let wrong = |cause: &dyn Display| not_counted(&format!("h:{stream}:{span}:{contestant}"), cause);
+        let wrong = |cause: &dyn Display| not_counted(&RoundField::Span(stream, span, contestant).to_string(), cause);
         self.admits(contestant).map_err(|cause| wrong(&cause))?;
         if !self.bare.contains(&(stream, contestant)) {
             return Ok(());
@@ -188,8 +196,7 @@ impl<'a> Reading<'a, '_> {
     }
 
     fn stream(&mut self, id: StreamId) -> &mut StreamState {
-        let unheard = StreamState { id, seq: 0, histograms_seq: 0, ended: false, abandoned: false, validity: None };
-        self.streams.entry(id).or_insert(unheard)
+        self.streams.entry(id).or_insert_with(|| StreamState::unheard(id))
     }
 }
 
@@ -330,30 +337,19 @@ impl Scoreboard {
         call.arg("flowtest_streams").arg(1).arg(&key);
         self.run(|connection| {
             let joined: Vec<String> = connection.call(DOING, &call)?;
+            let joined: BTreeSet<StreamId> = joined.iter().filter_map(|id| id.parse().ok()).collect();
+            let of_streams = joined.iter().flat_map(|id| RoundField::of_stream(*id));
+            let fields: Vec<String> =
+                iter::once(RoundField::State).chain(of_streams).map(|one| one.to_string()).collect();
             let mut read = redis::cmd("HMGET");
-            read.arg(&key).arg("state");
-            for id in &joined {
-                for kind in ["q", "hq", "e", "a", "v"] {
-                    read.arg(format!("{kind}:{id}"));
-                }
-            }
-            let values: Vec<Option<String>> = connection.command(DOING, &read)?;
-            let Some((Some(_), values)) = values.split_first() else { return Ok(None) };
-            let streams = joined.iter().zip(values.chunks(5)).filter_map(|(id, values)| {
-                let number = |value: &Option<String>| value.as_deref().and_then(row::parse_count).unwrap_or(0);
-                let [seq, histograms_seq, end, given_up, valid] = values else { return None };
-                Some(StreamState {
-                    id: id.parse().ok()?,
-                    seq: number(seq),
-                    histograms_seq: number(histograms_seq),
-                    ended: end.is_some(),
-                    abandoned: given_up.is_some(),
-                    validity: valid.as_deref().and_then(validity),
-                })
-            });
-            let mut streams: Vec<StreamState> = streams.collect();
-            streams.sort_by_key(|stream| stream.id);
-            Ok(Some(streams))
+            read.arg(&key).arg(&fields);
+            let values: Vec<Option<Vec<u8>>> = connection.command(DOING, &read)?;
+            let held =
+                fields.iter().zip(&values).filter_map(|(field, value)| Some((field.as_bytes(), value.as_deref()?)));
+            let Some(totals) = RoundTotals::from_fields(held, None) else { return Ok(None) };
+            let mut streams: BTreeMap<_, _> = joined.into_iter().map(|id| (id, StreamState::unheard(id))).collect();
+            streams.extend(totals.streams.into_iter().map(|stream| (stream.id, stream)));
+            Ok(Some(streams.into_values().collect()))
         })
     }
 

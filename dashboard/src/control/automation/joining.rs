@@ -6,7 +6,7 @@
 use super::Automation;
 use crate::control::error::ChangeError;
 use crate::control::instant;
-use crate::control::readiness::{all_right, is_heard};
+use crate::control::readiness::is_heard;
 use crate::control::requests::draw_id;
 use crate::control::roster::{Roster, id_of};
 use flowtest_accounts::{Actor, UserId};
@@ -112,7 +112,7 @@ impl Joining {
         let is_its = |newcomer: &&mut Newcomer| newcomer.asked.as_ref().is_some_and(|(id, _)| *id == answer.id);
         let Some(newcomer) = self.newcomers.values_mut().find(is_its) else { return };
         newcomer.asked = None;
-        if all_right(answer) {
+        if answer.is_verified() {
             (newcomer.right, newcomer.trouble) = (newcomer.right.saturating_add(1), None);
             newcomer.addresses = answer.answered_at();
         } else if answer.not_made {
@@ -149,7 +149,7 @@ impl Joining {
         };
         let is_its = |address: SocketAddr| {
             let since = taken.since(&newcomer.name, &newcomer.endpoint, typed_at, address);
-            taken.players.get(&address).is_none_or(|theirs| since < *theirs)
+            taken.held_since.get(&address).is_none_or(|theirs| since < *theirs)
         };
         let is_free = |address: &SocketAddr| is_its(*address) && !is_let_in(address);
         newcomer.addresses.is_empty() || newcomer.addresses.iter().any(is_free)
@@ -177,7 +177,7 @@ impl Joining {
 #[derive(Debug, Default)]
 struct Taken {
     /// Since when who plays at an address has had it.
-    players: BTreeMap<SocketAddr, UtcUs>,
+    held_since: BTreeMap<SocketAddr, UtcUs>,
     named: HashMap<Named, UtcUs>,
 }
 
@@ -285,14 +285,14 @@ impl Automation {
         let (contest, asked) = (self.document.contest().to_owned(), named.clone());
         let since = self.link.call(move |scoreboard| scoreboard.named_since(&contest, &asked)).await;
         let known = named.into_iter().zip(since.unwrap_or_default()).filter_map(|(named, at)| Some((named, at?)));
-        let mut taken = Taken { players: BTreeMap::new(), named: known.collect() };
+        let mut taken = Taken { held_since: BTreeMap::new(), named: known.collect() };
         for (name, endpoint, addresses) in playing {
             let typed_at = control.since.get(name).copied().unwrap_or(UtcUs::EPOCH);
             // The house before all.
             let typed_at = if name == HOUSE { UtcUs::EPOCH } else { typed_at };
             for address in addresses {
                 let since = taken.since(name, endpoint, typed_at, address);
-                let held = taken.players.entry(address).or_insert(since);
+                let held = taken.held_since.entry(address).or_insert(since);
                 *held = since.min(*held);
             }
         }
@@ -459,7 +459,7 @@ mod tests {
         };
         // She has been there for ten seconds.
         let taken_since = |named: &[(Named, UtcUs)]| Taken {
-            players: [(here, NOW + 10 * SECOND)].into(),
+            held_since: [(here, NOW + 10 * SECOND)].into(),
             named: named.iter().cloned().collect(),
         };
         let (taken, nobody) = (taken_since(&[]), Taken::default());

@@ -5,7 +5,6 @@ use super::situation::{Contestant, Situation, Tested};
 use crate::control::instant;
 use flowtest_contest::Contest;
 use flowtest_contest::contest::Absent;
-use flowtest_scoreboard::ProbeAnswer;
 
 /// A test older than this says little: servers are looked at every half minute while it matters. In microseconds.
 const PROBE_OLD_US: u64 = 2 * 60 * 1_000_000;
@@ -88,15 +87,11 @@ pub(super) fn judge_test(tested: Option<&Tested>, situation: &Situation) -> (Mar
     if !tested.expects_as(situation.deadlines, situation.now) {
         return (Mark::Warn, format!("It was tested {age} ago, by other deadlines: test it again."));
     }
-    if !all_right(answer) {
+    if !answer.is_verified() {
         return (Mark::Warn, format!("{} (tested {age} ago)", answer.message));
     }
     if age_us > PROBE_OLD_US {
         return (Mark::Warn, format!("All three were right, {age} ago: test it again."));
     }
     (Mark::Go, format!("All three right, tested {age} ago."))
-}
-
-pub(in crate::control) fn all_right(answer: &ProbeAnswer) -> bool {
-    answer.verdicts.is_some_and(|verdicts| verdicts.token && verdicts.version && verdicts.from)
 }

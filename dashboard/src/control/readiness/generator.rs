@@ -53,7 +53,7 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
         let silent_us = situation.now.saturating_since(seen.beat);
         match &seen.health {
             Some(health) if is_heard(seen, situation.now) => {
-                let found = with_obedience(judge_generator(health), health, situation.due_revision);
+                let found = with_what_it_follows(judge_generator(health), health, situation.due_revision);
                 let (mark, message) = with_trust(with_who_waits(found, seen), health, situation.contest.as_ref());
                 list.add(Group::Generator, &seen.id, mark, message);
             }
@@ -75,9 +75,14 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
     }
 }
 
+/// Until when somebody may play, behind what it may play; nothing where nobody knows.
+pub fn until(end: Option<UtcUs>) -> String {
+    end.map_or_else(String::new, |end| format!(" until {}", instant::utc(end)))
+}
+
 /// What is to be done about one that nobody hears, and that may play a round which is over here.
 pub fn may_play_on(one: &MayPlay) -> String {
-    let until = one.until.map_or_else(String::new, |until| format!(" until {}", instant::utc(until)));
+    let until = until(one.until);
     format!(
         "It is not heard, and may play a round that is over here{until}: end it on its machine, by SIGTERM or SIGUSR1. If it has \
          died, start it again on its journal folder, or run rebuild there: that ends its stream."
@@ -85,7 +90,11 @@ pub fn may_play_on(one: &MayPlay) -> String {
 }
 
 /// Adds of one that plays what it does not follow of the document. `due_revision`: what it has had the time to.
-pub fn with_obedience((mark, message): (Mark, String), health: &GeneratorHealth, due_revision: u64) -> (Mark, String) {
+pub fn with_what_it_follows(
+    (mark, message): (Mark, String),
+    health: &GeneratorHealth,
+    due_revision: u64,
+) -> (Mark, String) {
     if health.round.is_none() {
         return (mark, message);
     }

@@ -12,10 +12,11 @@ mod situation;
 mod tests;
 
 pub use check::{Check, Group, Mark, verdict};
-pub(in crate::control) use contestant::all_right;
 pub use contestant::judge_contestant;
-pub use generator::{as_heard, is_heard, judge_generator, may_play_on, with_obedience, with_trust, with_who_waits};
-pub use platform::{CORE_RATE, EXCHANGE_BYTES, peak, step_sentence};
+pub use generator::{
+    as_heard, is_heard, judge_generator, may_play_on, until, with_trust, with_what_it_follows, with_who_waits,
+};
+pub use platform::{CORE_RATE, EXCHANGE_BYTES, peak, step_message};
 pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested};
 
 use check::List;

@@ -31,7 +31,7 @@ pub(super) fn ownership(list: &mut List, situation: &Situation) {
     if situation.contest.as_ref().is_some_and(|contest| !asked(contest)) {
         told.extend(of_one_certificate(&servers));
     }
-    told.into_iter().for_each(|sentence| list.add(Group::Platform, WHAT, Mark::Warn, sentence));
+    told.into_iter().for_each(|message| list.add(Group::Platform, WHAT, Mark::Warn, message));
 }
 
 /// What the last test of somebody's endpoint says of its server.
@@ -47,7 +47,7 @@ struct Server<'a> {
 
 /// As much of a certificate's digest as people compare.
 const FINGERPRINT_DIGITS: usize = 16;
-/// Names in a sentence at most: behind one balancer there may be hundreds.
+/// Names in a message at most: behind one balancer there may be hundreds.
 const NAMES_MAX: usize = 8;
 
 /// The house and all contestants whose endpoints are tested.
@@ -64,7 +64,7 @@ fn servers(situation: &Situation) -> Vec<Server<'_>> {
     house.into_iter().chain(contestants).collect()
 }
 
-/// A sentence for each certificate that several show: whoever has its key is one server, or has it of another.
+/// A message for each certificate that several show: whoever has its key is one server, or has it of another.
 fn of_one_certificate(servers: &[Server<'_>]) -> Vec<String> {
     let mut shown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for server in servers {
@@ -73,24 +73,24 @@ fn of_one_certificate(servers: &[Server<'_>]) -> Vec<String> {
         }
     }
     let several = shown.iter().filter(|(_, names)| names.len() > 1);
-    let sentence = |(certificate, names): (&&str, &Vec<&str>)| {
+    let message = |(certificate, names): (&&str, &Vec<&str>)| {
         let beginning: String = certificate.chars().take(FINGERPRINT_DIGITS).collect();
         format!("{} show one certificate (SHA-256 {beginning}...): ask whose server it is.", and(names))
     };
-    several.map(sentence).collect()
+    several.map(message).collect()
 }
 
-/// A sentence for each server, and for each machine, that several seem to have.
+/// A message for each server, and for each machine, that several seem to have.
 fn shared(servers: &[Server<'_>]) -> Vec<String> {
     let mut machines: BTreeMap<IpAddr, BTreeMap<u16, Vec<&str>>> = BTreeMap::new();
     for (address, name) in servers.iter().flat_map(|one| one.addresses.iter().map(|address| (address, one.name))) {
         machines.entry(address.ip()).or_default().entry(address.port()).or_default().push(name);
     }
-    let mut sentences = Vec::new();
+    let mut messages = Vec::new();
     for (ip, ports) in &machines {
         for (port, names) in ports.iter().filter(|(_, names)| names.len() > 1) {
             let here = SocketAddr::new(*ip, *port);
-            sentences.push(format!("{} have one server, {here}: who named it first gets its requests.", and(names)));
+            messages.push(format!("{} have one server, {here}: who named it first gets its requests.", and(names)));
         }
         let mut names: Vec<&str> = ports.values().flatten().copied().collect();
         names.dedup();
@@ -98,14 +98,14 @@ fn shared(servers: &[Server<'_>]) -> Vec<String> {
         if ports.len() > 1 && names.iter().any(|name| *name != names[0]) {
             let at: Vec<String> = ports.keys().take(NAMES_MAX).map(u16::to_string).collect();
             let (names, at) = (and(&names), at.join(", "));
-            sentences.push(format!("{names} answer from one machine, {ip}, at ports {at}: ask whose it is."));
+            messages.push(format!("{names} answer from one machine, {ip}, at ports {at}: ask whose it is."));
         }
     }
     let says_another = |server: &&Server<'_>| server.team.is_some_and(|team| !team.eq_ignore_ascii_case(server.name));
-    sentences.extend(servers.iter().filter(says_another).map(|one| {
+    messages.extend(servers.iter().filter(says_another).map(|one| {
         format!("The server of {} says that it is {}'s: ask both.", one.name, one.team.unwrap_or_default())
     }));
-    sentences
+    messages
 }
 
 /// `alice, bobby and carol`

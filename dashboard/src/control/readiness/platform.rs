@@ -1,7 +1,7 @@
 //! What there is one of: Redis, the round, the plan, the house target.
 
 use super::check::{Group, List, Mark};
-use super::contestant::{all_right, judge_contestant, judge_test};
+use super::contestant::{judge_contestant, judge_test};
 use super::generator::heard;
 use super::situation::{Contestant, House, Situation, Tested};
 use crate::control::instant;
@@ -23,8 +23,8 @@ const DISK_NO_BYTES: u64 = 64 << 20;
 const CLOCK_WARN_US: u64 = 2_000_000;
 
 pub(super) fn steering(list: &mut List, situation: &Situation) {
-    if let Some(sentence) = &situation.steered_elsewhere {
-        list.add(Group::Platform, "Steering", Mark::No, format!("Steered elsewhere: {sentence}."));
+    if let Some(why) = &situation.steered_elsewhere {
+        list.add(Group::Platform, "Steering", Mark::No, format!("Steered elsewhere: {why}."));
     }
 }
 
@@ -138,14 +138,14 @@ fn climbs(contest: &Contest) -> impl Iterator<Item = (&Phase, Breakpoint, u64)> 
 /// How far the steps of a climb lead, where that is not to its `max`, or leaves no time to search what breaks below it.
 fn step_limit(contest: &Contest) -> String {
     let told = contest.phases.iter().filter_map(|phase| match phase.load {
-        Load::Breakpoint(climb) => step_sentence(&climb, phase.duration_us, contest.rules.timeout_us),
+        Load::Breakpoint(climb) => step_message(&climb, phase.duration_us, contest.rules.timeout_us),
         Load::Open { .. } | Load::Closed { .. } => None,
     });
-    told.map(|sentence| format!(" {sentence}")).collect()
+    told.map(|message| format!(" {message}")).collect()
 }
 
 /// The same of one phase; nothing where there is time for everything.
-pub fn step_sentence(climb: &Breakpoint, duration_us: u64, timeout_us: u64) -> Option<String> {
+pub fn step_message(climb: &Breakpoint, duration_us: u64, timeout_us: u64) -> Option<String> {
     let steps = climb.clock(duration_us, timeout_us).count;
     let (highest, searched) = climb.leads_to(steps);
     let max = climb.ladder.max;
@@ -246,7 +246,7 @@ pub(super) fn house(list: &mut List, situation: &Situation) {
     // What the house loses, the platform lost: a wrong answer of it is never a contestant's own trouble.
     let wrong = match &situation.house {
         House::Set(Some(tested @ Tested { answer: Some(answer), .. })) => {
-            !all_right(answer) && !answer.not_made && tested.expects_as(situation.deadlines, situation.now)
+            !answer.is_verified() && !answer.not_made && tested.expects_as(situation.deadlines, situation.now)
         }
         _ => false,
     };

@@ -2,10 +2,10 @@
 
 use super::page::{is_over, practice_climb, probe_view, queue_words};
 use crate::app::App;
-use crate::clock::Millis;
 use crate::control::requests::NoRequest;
 use crate::error::RequestError;
 use crate::handlers::convert::ErrorAnswer;
+use crate::live::clock::Millis;
 use crate::middleware::viewer::Viewer;
 use salvo::prelude::*;
 use serde::Serialize;

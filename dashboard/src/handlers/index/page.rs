@@ -1,7 +1,6 @@
 //! Everything a contestant's own page shows. An admin may look at anybody's.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::is_heard;
 use crate::control::requests::Pending;
 use crate::error::RequestError;
@@ -10,6 +9,7 @@ use crate::handlers::convert::with_line_breaks;
 use crate::handlers::frame::{self, show};
 use crate::handlers::owner::{self, Owner};
 use crate::live::Audience;
+use crate::live::clock::utc_ms;
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::index::ViewAs;
@@ -150,7 +150,7 @@ pub(super) fn is_over(report: &PracticeReport) -> bool {
 pub(super) fn practice_climb(app: &App, report: &PracticeReport) -> Option<ClimbCard> {
     let climbed = report.climb.as_ref()?;
     let pass = app.feed.seen().control.as_ref()?.contest.practice_pass();
-    Some(ClimbCard::of(climbed, climbed.sentence(), &pass))
+    Some(ClimbCard::of(climbed, climbed.message(), &pass))
 }
 
 fn practice_result(app: &App, report: &PracticeReport) -> PracticeResult {

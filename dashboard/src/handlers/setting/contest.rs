@@ -3,7 +3,7 @@
 
 use super::contest_panel::{change, conflict, contest_form};
 use super::plan_panel::{self, Fleet};
-use super::{as_sentence, declined, told};
+use super::{as_message, declined, told};
 use crate::app::App;
 use crate::control::ChangeError;
 use crate::control::difference::{Changed, announcement, difference};
@@ -133,7 +133,7 @@ async fn save(
     app.people_changed();
     let unpublished = made
         .and_then(|made| made.unpublished)
-        .map(|why| format!(" Generators do not know of it yet: {}", as_sentence(&why)));
+        .map(|why| format!(" Generators do not know of it yet: {}", as_message(&why)));
     let from = round.map(|round| format!(" Rules, deadlines and plan count from round {round} on."));
     Ok(format!("The settings are saved.{}{}", from.unwrap_or_default(), unpublished.unwrap_or_default()))
 }

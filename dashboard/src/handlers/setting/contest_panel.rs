@@ -1,6 +1,6 @@
 //! The settings on their page, and what saving them would change.
 
-use super::as_sentence;
+use super::as_message;
 use crate::control::difference::Changed;
 use crate::control::form::{FieldError, SettingsForm};
 use crate::control::merge::Conflict;
@@ -18,7 +18,7 @@ pub(super) fn contest_form(
 ) -> ContestForm {
     let field = |name: &str, value: String| Field {
         value,
-        error: errors.iter().find(|error| error.field == name).map(|error| as_sentence(&error.message)),
+        error: errors.iter().find(|error| error.field == name).map(|error| as_message(&error.message)),
     };
     let playing = control.filter(|control| !matches!(control.state, State::Draft | State::Sealed | State::Aborted));
     ContestForm {
@@ -71,5 +71,5 @@ pub(super) fn change(changed: Changed, from_round: Option<u32>) -> Change {
 
 pub(super) fn conflict(conflict: Conflict) -> ConflictLine {
     let Conflict { field, mine, theirs } = conflict;
-    ConflictLine { label: as_sentence(&field.replace('_', " ")).trim_end_matches('.').to_owned(), mine, theirs }
+    ConflictLine { label: as_message(&field.replace('_', " ")).trim_end_matches('.').to_owned(), mine, theirs }
 }

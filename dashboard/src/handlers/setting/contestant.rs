@@ -1,7 +1,7 @@
 //! What is done to one contestant.
 
 use super::page::{self, Typed};
-use super::{as_sentence, told_at};
+use super::{as_message, told_at};
 use crate::app::App;
 use crate::control::ChangeError;
 use crate::error::RequestError;
@@ -75,11 +75,11 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
             frame::done(depot, res, &back, done)
         }
         Err(ChangeError::Accounts(Error::Invalid { field, message }) | ChangeError::Field { field, message }) => {
-            let form = wrong(req, &action, field, as_sentence(&message)).await;
+            let form = wrong(req, &action, field, as_message(&message)).await;
             let typed = Typed { team: Some((id, form)), ..Typed::default() };
             show_again(res, page::page(depot, typed).await?)
         }
-        Err(error) => frame::refused(depot, res, &back, as_sentence(&error.to_string())),
+        Err(error) => frame::refused(depot, res, &back, as_message(&error.to_string())),
     }
 }
 
@@ -123,7 +123,7 @@ async fn password(req: &mut Request, depot: &Depot, user: &User) -> Result<Resul
     let (app, actor) = (App::of(depot), &Viewer::of(depot)?.actor);
     let password = req.form::<String>("password").await.unwrap_or_default();
     let about = [user.name.clone(), user.display_name.clone(), app.config.contest.clone()];
-    if let Some(message) = crate::password::weakness_of(&app.accounts, password.clone(), about).await? {
+    if let Some(message) = crate::credentials::password::weakness_of(&app.accounts, password.clone(), about).await? {
         return Ok(Err(ChangeError::Field { field: "password", message }));
     }
     let set = app.accounts.set_password(user.id, &password, None, actor, app.now()).await;

@@ -40,8 +40,9 @@ pub use show::{
 };
 
 use crate::control::{ChangeError, Made};
-use crate::error::{RequestError, as_sentence};
+use crate::error::RequestError;
 use crate::handlers::frame;
+use crate::views::format::as_message;
 use salvo::prelude::*;
 
 /// Where all forms go back to.
@@ -68,7 +69,7 @@ fn told_at(
     match outcome {
         Ok(Made { unpublished: None, unsaved: None, .. }) => frame::done(depot, res, path, done),
         Ok(made) => frame::refused(depot, res, path, format!("{done} {}", how_it_went(&made))),
-        Err(error) => frame::refused(depot, res, path, as_sentence(&error.to_string())),
+        Err(error) => frame::refused(depot, res, path, as_message(&error.to_string())),
     }
 }
 
@@ -87,12 +88,12 @@ fn how_it_went(made: &Made) -> String {
         None => told,
         Some(why) => format!(
             "{told} It is not saved yet: {} It holds all the same, and is saved as soon as that is over.",
-            as_sentence(why)
+            as_message(why)
         ),
     }
 }
 
 /// Goes back and says why nothing was changed.
 fn declined(depot: &mut Depot, res: &mut Response, error: &ChangeError) -> Result<(), RequestError> {
-    frame::refused(depot, res, PATH, as_sentence(&error.to_string()))
+    frame::refused(depot, res, PATH, as_message(&error.to_string()))
 }

@@ -4,7 +4,7 @@ use super::contest::fleet;
 use super::guide::{self, Known};
 use super::people_panel::{adjustments, backup, people, screens};
 use super::plan_panel::totals;
-use super::ready_panel::{attention, readiness};
+use super::ready_panel::{readiness, warnings};
 use super::round_panel::{past, round};
 use super::team_panel::{self, teams};
 use crate::app::App;
@@ -13,9 +13,9 @@ use crate::control::readiness::Situation;
 use crate::control::settings::Settings;
 use crate::error::RequestError;
 use crate::handlers::frame::{self, show as send};
+use crate::handlers::site::Site;
 use crate::live::Audience;
 use crate::middleware::viewer::Viewer;
-use crate::site::Site;
 use crate::views::Field;
 use crate::views::layout::{Level, Page};
 use crate::views::screen::ScreenMade;
@@ -121,7 +121,7 @@ async fn levers(
     let teams = teams(app, users, situation, open).await?;
     let mut readiness = readiness(situation, &status, control, users);
     readiness.validity = app.feed.validity(&Audience::Admin);
-    readiness.attention = attention(&readiness, situation.state, &teams.lines);
+    readiness.warnings = warnings(&readiness, situation.state, &teams.lines);
     Ok(Levers {
         revision: control.map_or(0, |control| control.revision),
         guide: guide::steps(situation, known),

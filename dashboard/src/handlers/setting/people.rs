@@ -2,13 +2,13 @@
 
 use super::PATH;
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self};
 use crate::middleware::viewer::Viewer;
 use flowtest_accounts::{Error, Role, UserId};
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 use std::path::{Path, PathBuf};
 

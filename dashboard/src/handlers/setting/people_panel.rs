@@ -1,8 +1,8 @@
 //! Who is who on the page: accounts, screens, adjustments; and the newest backup.
 
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::error::RequestError;
+use crate::live::clock::utc_ms;
 use crate::views::Role;
 use crate::views::setting::{AdjustmentLine, BackupLine, PeoplePanel, ScreenLine, UserLine};
 use flowtest_accounts::{AuditFilter, User, UserId};

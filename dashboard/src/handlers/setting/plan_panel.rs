@@ -2,7 +2,7 @@
 
 use crate::control::difference::deadline_consequence;
 use crate::control::plan_rows::{PlanRow, ROWS_MAX, read_each, rows_of};
-use crate::control::readiness::{CORE_RATE, EXCHANGE_BYTES, peak, step_sentence};
+use crate::control::readiness::{CORE_RATE, EXCHANGE_BYTES, peak, step_message};
 use crate::control::{form, instant};
 use crate::handlers::convert;
 use crate::views::format;
@@ -117,7 +117,7 @@ fn climb_texts(phases: &[Phase], timeout_us: u64, fleet: Fleet) -> Vec<String> {
     let mut texts = Vec::new();
     for phase in phases {
         let Load::Breakpoint(climb) = phase.load else { continue };
-        texts.extend(step_sentence(&climb, phase.duration_us, timeout_us));
+        texts.extend(step_message(&climb, phase.duration_us, timeout_us));
         let (highest, _) = climb.leads_to(climb.clock(phase.duration_us, timeout_us).count);
         let exchange = fleet.exchange_bytes.unwrap_or(EXCHANGE_BYTES);
         let bytes = highest.saturating_mul(fleet.contestants.max(1)).saturating_mul(exchange);

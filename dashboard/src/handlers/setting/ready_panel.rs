@@ -1,11 +1,11 @@
 //! GO or NO-GO on the page: checks, contestants, generators.
 
-use super::as_sentence;
-use crate::clock::utc_ms;
+use super::as_message;
 use crate::control::Status;
 use crate::control::readiness::{self, Group, Mark, Situation};
 use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::live::UserKey;
+use crate::live::clock::utc_ms;
 use crate::views::format;
 use crate::views::setting::{Check, ContestantCheck, Face, GeneratorCheck, Light, Readiness, TeamLine};
 use flowtest_accounts::User;
@@ -56,7 +56,7 @@ pub(super) fn readiness(
     Readiness {
         face,
         validity: None,
-        attention: Vec::new(),
+        warnings: Vec::new(),
         missing,
         adopt: status.conflict.as_ref().is_some_and(|conflict| conflict.revision.is_some()),
         contestants: contestants.collect(),
@@ -66,7 +66,7 @@ pub(super) fn readiness(
 }
 
 /// What somebody should look at while a round is on: seconds that are not valid, generators, servers that died.
-pub(super) fn attention(readiness: &Readiness, state: State, teams: &[TeamLine]) -> Vec<String> {
+pub(super) fn warnings(readiness: &Readiness, state: State, teams: &[TeamLine]) -> Vec<String> {
     if readiness.face != Face::Live {
         return Vec::new();
     }
@@ -137,7 +137,7 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
     let (mark, message) = match readiness::is_heard(seen, situation.now) {
         true => {
             let found = share.map_or_else(|| readiness::judge_generator(health), |share| in_round(share, health));
-            let found = readiness::with_obedience(found, health, situation.due_revision);
+            let found = readiness::with_what_it_follows(found, health, situation.due_revision);
             readiness::with_trust(found, health, situation.contest.as_ref())
         }
         false if situation.is_unwritten => {
@@ -161,7 +161,7 @@ fn generator(seen: &SeenGenerator, situation: &Situation, shares: &[GeneratorSha
         rate: health.rate,
         clock_offset_us: health.clock_offset_us,
         clock_error_us: health.clock_error_us,
-        saturated_seconds: health.saturated_seconds,
+        invalid_seconds: health.validity.invalid_seconds(),
         rate_ratio: health.rate_ratio,
         lag_p99_us: health.lag_p99_us,
         backlog: health.backlog,
@@ -198,7 +198,7 @@ fn unheard(id: &str, beat: UtcUs, age_s: u64, mark: Mark, message: String) -> Ge
         rate: 0,
         clock_offset_us: None,
         clock_error_us: None,
-        saturated_seconds: 0,
+        invalid_seconds: 0,
         rate_ratio: None,
         lag_p99_us: None,
         backlog: 0,
@@ -212,7 +212,7 @@ fn in_round(share: &GeneratorShare, health: &GeneratorHealth) -> (Mark, String) 
     let (mark, found) = readiness::judge_generator(&GeneratorHealth { round: None, ..health.clone() });
     let plays = matches!(share.state, ShareState::Plays { .. } | ShareState::Begins { .. });
     let at = share.state.at().map_or_else(String::new, |at| format!(" {}", format::utc_clock(utc_ms(at))));
-    let does = as_sentence(&format!("{}{at}", share.state.message()));
+    let does = as_message(&format!("{}{at}", share.state.message()));
     let mark = if plays { mark } else { mark.max(Mark::Warn) };
     (mark, format!("{does} {found}"))
 }

@@ -1,7 +1,7 @@
 //! The levers of a round, and the red switch.
 
 use super::page::{self, Typed};
-use super::{PATH, as_sentence, declined, how_it_went, told};
+use super::{PATH, as_message, declined, how_it_went, told};
 use crate::app::App;
 use crate::control::readiness::{self, Contestant, Mark};
 use crate::control::{ChangeError, Sealing, instant};
@@ -123,7 +123,7 @@ async fn again(
     generators: Vec<String>,
     message: String,
 ) -> Result<(), RequestError> {
-    let arm = Some((Field::wrong(start, as_sentence(&message)), scored, generators));
+    let arm = Some((Field::wrong(start, as_message(&message)), scored, generators));
     show_again(res, page::page(depot, Typed { arm, ..Typed::default() }).await?)
 }
 
@@ -243,7 +243,7 @@ async fn moved_wrongly(
     typed: String,
     message: String,
 ) -> Result<(), RequestError> {
-    let deadline = Some(Field::wrong(typed, as_sentence(&message)));
+    let deadline = Some(Field::wrong(typed, as_message(&message)));
     show_again(res, page::page(depot, Typed { deadline, ..Typed::default() }).await?)
 }
 
@@ -285,7 +285,7 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             Sealing::Missing(missing) => {
                 format!("{} of its streams did not end: name those that never will.", missing.len())
             }
-            Sealing::Trouble(message) => as_sentence(&message),
+            Sealing::Trouble(message) => as_message(&message),
         };
         return frame::refused(depot, res, PATH, message);
     }
@@ -298,9 +298,9 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             );
             frame::refused(depot, res, PATH, text)
         }
-        Ok(Sealing::Trouble(message)) => frame::refused(depot, res, PATH, as_sentence(&message)),
+        Ok(Sealing::Trouble(message)) => frame::refused(depot, res, PATH, as_message(&message)),
         Err(ChangeError::Field { message, .. }) => {
-            let seal_reason = Some(Field::wrong(reason, as_sentence(&message)));
+            let seal_reason = Some(Field::wrong(reason, as_message(&message)));
             show_again(res, page::page(depot, Typed { seal_reason, ..Typed::default() }).await?)
         }
         Err(error) => declined(depot, res, &error),

@@ -1,23 +1,23 @@
 //! The round on the page: its levers, its generators, what keeps it from being sealed, and earlier rounds.
 
-use super::as_sentence;
+use super::as_message;
 use super::ready_panel::light;
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::{self, Mark, Situation};
 use crate::control::shares::{GeneratorShare, ShareState, shares};
 use crate::control::{Sealing, Status};
 use crate::error::RequestError;
 use crate::handlers::convert::round_state;
+use crate::live::clock::utc_ms;
+use crate::views::Field;
 use crate::views::setting::{
     GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
-use crate::views::{Field, format};
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Obedience, RoundStreams, SeenGenerator};
+use flowtest_scoreboard::{RoundStreams, SeenGenerator, StopStatus};
 
 /// Earlier rounds on the page at most.
 const PAST_MAX: usize = 20;
@@ -102,21 +102,20 @@ fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
     const BY_HAND: &str = "stop it on its machine, by SIGTERM or SIGUSR1";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {
-        told.push(format!("Generators may not know of it, and go on: {}", as_sentence(trouble)));
+        told.push(format!("Generators may not know of it, and go on: {}", as_message(trouble)));
     }
     if status.conflict.is_some() {
         told.push("Redis holds somebody else's document, by which generators go.".to_owned());
     }
     let seen: Vec<SeenGenerator> = status.generators.iter().map(|seen| readiness::as_heard(seen, now)).collect();
-    let said = Obedience::of(control, 1, &seen, &RoundStreams::new(), now);
+    let said = StopStatus::of(control, 1, &seen, &RoundStreams::new(), now);
     told.extend(
         said.going_on
             .iter()
             .map(|id| format!("Generator {id} has not said yet that it sends nothing: if it stays so, {BY_HAND}.")),
     );
     told.extend(status.may_play.iter().map(|one| {
-        let until = one.until.map_or_else(String::new, |until| format!(" until {}", format::utc_clock(utc_ms(until))));
-        format!("Generator {} is not heard, and may play on{until}: {BY_HAND}.", one.id)
+        format!("Generator {} is not heard, and may play on{}: {BY_HAND}.", one.id, readiness::until(one.until))
     }));
     told
 }
@@ -144,11 +143,13 @@ fn of_whom(stream: &StreamId, control: Option<&Control>, status: &Status) -> Str
     match its {
         Some(seen) => format!("of generator {:?}, which is heard: it will end by itself", seen.id),
         None => {
-            let first = plays_on.map_or_else(String::new, |until| {
-                let until = format::utc_clock(utc_ms(until));
-                format!(" and may play on until {until}: end it on its machine. If it has died")
-            });
-            let colon = if first.is_empty() { ":" } else { "," };
+            let (first, colon) = match plays_on {
+                None => (String::new(), ":"),
+                until => {
+                    let until = readiness::until(until);
+                    (format!(" and may play on{until}: end it on its machine. If it has died"), ",")
+                }
+            };
             format!(
                 "of a generator that is not heard{first}{colon} start it again on its journal folder, or run rebuild there"
             )

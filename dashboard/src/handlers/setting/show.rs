@@ -1,21 +1,21 @@
 //! What everybody sees: freeze and reveal, the end of the contest, announcements, links for screens.
 
 use super::page::{self, Typed};
-use super::{PATH, as_sentence, declined};
+use super::{PATH, as_message, declined};
 use crate::app::App;
-use crate::clock::utc_us;
 use crate::control::instant;
 use crate::control::show::Show;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
+use crate::handlers::site::Site;
 use crate::middleware::viewer::Viewer;
-use crate::site::Site;
 use crate::views::format::open_ruling;
 use crate::views::qr::Qr;
 use crate::views::screen::ScreenMade;
 use crate::views::{Field, Level};
 use flowtest_accounts::{AnnouncementId, Error, ScreenId};
+use flowtest_contract::utc_us;
 use salvo::prelude::*;
 
 /// Longest that an announcement may be set to stand: a day.
@@ -55,7 +55,7 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
             set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
         Err(message) => {
-            let freeze = Some(Field::wrong(typed, as_sentence(&message)));
+            let freeze = Some(Field::wrong(typed, as_message(&message)));
             show_again(res, page::page(depot, Typed { freeze, ..Typed::default() }).await?)
         }
     }
@@ -99,7 +99,7 @@ pub async fn time_reveal(req: &mut Request, depot: &mut Depot, res: &mut Respons
             set(req, depot, res, |show| show.reveal_later(Some(at), now), &done).await
         }
         Err(message) => {
-            let reveal = Some(Field::wrong(typed, as_sentence(&message)));
+            let reveal = Some(Field::wrong(typed, as_message(&message)));
             show_again(res, page::page(depot, Typed { reveal, ..Typed::default() }).await?)
         }
     }

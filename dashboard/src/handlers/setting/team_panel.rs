@@ -1,12 +1,12 @@
 //! Teams on the page: one line each, the one that needs attention most first; and what is known of the one that is opened.
 
-use super::as_sentence;
+use super::as_message;
 use super::ready_panel::light;
 use crate::app::App;
-use crate::clock::utc_ms;
 use crate::control::readiness::{self, Contestant, Mark, Situation};
 use crate::error::RequestError;
 use crate::handlers::{audit, past, report};
+use crate::live::clock::utc_ms;
 use crate::live::{Audience, Standing, StateSince, TeamState, UserKey};
 use crate::views::setting::{Light, Parked, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
 use crate::views::strip::Strip;
@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 const PARKED: &str = "parked";
 /// Before the word of a moment that is over.
 const WAS: &str = "was ";
-/// A team of whose answers fewer than so many in a thousand are right is in trouble.
-const RIGHT_PERMILLE: u16 = 990;
+/// A team of whose answers fewer than so many in a thousand are verified is in trouble.
+const VERIFIED_PERMILLE: u16 = 990;
 /// Lines of failures and of history of an open team.
 const FAILURES: usize = 5;
 const HISTORY: usize = 8;
@@ -75,12 +75,12 @@ fn line(
     parked: Option<&Parked>,
 ) -> (u8, u16, TeamLine) {
     let figures = standing.map(|standing| standing.figures).unwrap_or_default();
-    let right = figures.verified_permille;
+    let verified = figures.verified_permille;
     let now = standing.and_then(|standing| standing.state);
     // All that the red switch says of a team is that nobody gets any traffic.
     let is_cut_short = situation.halted && now == Some(TeamState::Parked);
     let ((trouble, light, state, note), since_ms) = match now.filter(|_| !is_cut_short) {
-        Some(state) => (in_round(state, right), standing.and_then(|standing| standing.state_since)),
+        Some(state) => (in_round(state, verified), standing.and_then(|standing| standing.state_since)),
         None => (apart(contestant, situation, fared), fared.map(|fared| utc_ms(fared.since))),
     };
     let since_ms = since_ms.filter(|_| now.is_some() || state.starts_with(WAS));
@@ -95,18 +95,18 @@ fn line(
         since_ms,
         note,
         rate: figures.rate,
-        verified_permille: right,
+        verified_permille: verified,
         p99_us: figures.p99_us,
         points: figures.points,
         hidden: user.hidden,
         joined_at_ms: app.controller.joined_at(user.id).map(utc_ms),
     };
-    (trouble, right.unwrap_or(1_000), line)
+    (trouble, verified.unwrap_or(1_000), line)
 }
 
 /// How much it needs attention (0 is most), and how that is said.
-fn in_round(state: TeamState, right: Option<u16>) -> (u8, Light, String, String) {
-    let is_wrong = right.is_some_and(|right| right < RIGHT_PERMILLE);
+fn in_round(state: TeamState, verified: Option<u16>) -> (u8, Light, String, String) {
+    let is_wrong = verified.is_some_and(|permille| permille < VERIFIED_PERMILLE);
     let (trouble, light, note) = match state {
         TeamState::Failing => (0, Light::Bad, "asked, and no right token for five seconds"),
         TeamState::Waiting => (1, Light::Warn, "asked nothing: not admitted, or nothing is due"),
@@ -229,8 +229,8 @@ fn together(errors: &[ExplainedError]) -> Vec<TeamFailure> {
 /// Rounds and practice write once, in words for contestants; an organiser's own test shows the answer.
 fn for_organisers(message: &str) -> String {
     match message.split_once(ANSWER_WITHHELD) {
-        Some((said, _)) => format!("{} Test it from Setting to see the answer.", as_sentence(said.trim_end())),
-        None => as_sentence(message),
+        Some((said, _)) => format!("{} Test it from Setting to see the answer.", as_message(said.trim_end())),
+        None => as_message(message),
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn whoever_needs_attention_most_has_the_smallest_number() {
-        let trouble = |state, right| in_round(state, right).0;
+        let trouble = |state, verified| in_round(state, verified).0;
         let order = [
             trouble(TeamState::Failing, Some(0)),
             trouble(TeamState::Waiting, None),

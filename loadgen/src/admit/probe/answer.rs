@@ -106,8 +106,8 @@ mod tests {
     fn read(bytes: &[u8], cut: usize) -> (Option<ResponseBytes>, Answer) {
         let mut answer = Answer::new(TOKEN);
         for piece in bytes.chunks(cut.max(1)) {
-            if let Some(came) = answer.on_bytes(piece) {
-                return (Some(came), answer);
+            if let Some(received) = answer.on_bytes(piece) {
+                return (Some(received), answer);
             }
         }
         (None, answer)
@@ -116,8 +116,10 @@ mod tests {
     #[test]
     fn a_right_answer_is_read_however_it_is_cut() {
         for cut in 1..=RIGHT.len() {
-            let (came, answer) = read(RIGHT, cut);
-            let Some(ResponseBytes::Response { response, unsolicited: false }) = came else { panic!("{came:?}") };
+            let (received, answer) = read(RIGHT, cut);
+            let Some(ResponseBytes::Response { response, unsolicited: false }) = received else {
+                panic!("{received:?}")
+            };
             assert!(response.observed.token_right && response.keep_alive);
             assert!(answer.head().ends_with(b"Content-Length: 2\r\n\r\n"));
         }
@@ -126,8 +128,8 @@ mod tests {
     #[test]
     fn the_head_that_is_shown_is_the_final_one() {
         let bytes = [b"HTTP/1.1 100 Continue\r\n\r\n", RIGHT].concat();
-        let (came, answer) = read(&bytes, 7);
-        assert!(matches!(came, Some(ResponseBytes::Response { .. })));
+        let (received, answer) = read(&bytes, 7);
+        assert!(matches!(received, Some(ResponseBytes::Response { .. })));
         assert!(answer.head().starts_with(b"HTTP/1.1 200 OK"));
         assert_eq!(final_head(b"HTTP/1.1 103 Early\r\n\r\n"), b"HTTP/1.1 103 Early\r\n\r\n");
         assert_eq!(final_head(b"junk"), b"junk");
@@ -135,8 +137,8 @@ mod tests {
 
     #[test]
     fn bytes_behind_an_answer_and_ends_within_it_are_told_apart() {
-        let (came, _) = read(&[RIGHT, b"HTTP/1.1"].concat(), 1_000);
-        assert!(matches!(came, Some(ResponseBytes::Response { unsolicited: true, .. })));
+        let (received, _) = read(&[RIGHT, b"HTTP/1.1"].concat(), 1_000);
+        assert!(matches!(received, Some(ResponseBytes::Response { unsolicited: true, .. })));
         let (_, mut answer) = read(&RIGHT[..40], 9);
         assert_eq!(answer.on_end(), ResponseBytes::Cut);
         assert_eq!(Answer::new(TOKEN).on_end(), ResponseBytes::Nothing);
@@ -152,15 +154,15 @@ mod tests {
         ) {
             let mut answer = Answer::new(TOKEN);
             let start: &[u8] = if good { b"HTTP/1.1 200 OK\r\nX: " } else { b"" };
-            let mut came = answer.on_bytes(start);
+            let mut received = answer.on_bytes(start);
             for piece in &pieces {
-                if came.is_some() {
+                if received.is_some() {
                     break;
                 }
-                came = answer.on_bytes(piece);
+                received = answer.on_bytes(piece);
             }
             prop_assert!(answer.head().len() <= SEEN_BYTES_MAX);
-            if came.is_none() {
+            if received.is_none() {
                 answer.on_end();
             }
         }
@@ -174,7 +176,7 @@ mod tests {
             let whole = read(&bytes, bytes.len()).0;
             let pieces = read(&bytes, cut).0;
             // How much came behind an answer that is shorter now depends on the cut; nothing else does.
-            let core = |came: Option<ResponseBytes>| match came {
+            let core = |received: Option<ResponseBytes>| match received {
                 Some(ResponseBytes::Response { response, .. }) => Some(Ok(response)),
                 Some(ResponseBytes::Malformed(why)) => Some(Err(why)),
                 _ => None,

@@ -79,10 +79,10 @@ impl<'a> Line<'a> {
         let begun = Instant::now();
         let until = until.min(begun + Duration::from_micros(terms.rules.timeout_us));
         let allowed_us = micros(until.saturating_duration_since(begun));
-        let (mut attempt, mut came) = self.attempt(until);
-        let resent = matches!(came, Err(Lost::Stale));
+        let (mut attempt, mut received) = self.attempt(until);
+        let resent = matches!(received, Err(Lost::Stale));
         if resent {
-            (attempt, came) = self.attempt(until);
+            (attempt, received) = self.attempt(until);
         }
         let latency_us = micros(attempt.sent_at.elapsed());
         let head = attempt.answer.head();
@@ -96,7 +96,7 @@ impl<'a> Line<'a> {
             });
             Finding::Failed { failure, message, expected, received }
         };
-        let finding = match came {
+        let finding = match received {
             Ok(ResponseBytes::Response { response, unsolicited: more }) => {
                 (whole, unsolicited) = (true, more);
                 if response.status / 100 == 2 {
@@ -150,21 +150,21 @@ impl<'a> Line<'a> {
         attempt.certificate = wire.certificate();
         attempt.sent = Clock::now().utc_base;
         attempt.sent_at = Instant::now();
-        let came = match wire.talk(&self.request.with(&token), &mut attempt.answer, until) {
+        let received = match wire.talk(&self.request.with(&token), &mut attempt.answer, until) {
             // RFC 9112 9.3.1: a client may retry a GET whose connection was closed before any byte of the response.
             Ok(ResponseBytes::Nothing) | Err(Lost::Failed(Failure::Reset))
                 if is_reused && attempt.answer.count() == 0 =>
             {
                 Err(Lost::Stale)
             }
-            came => came,
+            received => received,
         };
-        if let Ok(ResponseBytes::Response { response, unsolicited: false }) = &came
+        if let Ok(ResponseBytes::Response { response, unsolicited: false }) = &received
             && response.keep_alive
         {
             self.stream = Some(wire);
         }
-        (attempt, came)
+        (attempt, received)
     }
 
     fn connect(&self, until: Instant) -> Result<Wire, Lost> {
@@ -230,8 +230,8 @@ fn talk(stream: &mut (impl Read + Write), request: &[u8], answer: &mut Answer) -
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(answer.on_end()),
             Ok(count) => {
-                if let Some(came) = answer.on_bytes(&buffer[..count]) {
-                    return Ok(came);
+                if let Some(received) = answer.on_bytes(&buffer[..count]) {
+                    return Ok(received);
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

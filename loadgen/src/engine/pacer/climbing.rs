@@ -101,7 +101,7 @@ mod tests {
 
     /// A second at one rate for all, steps of a second, and a second at one rate again.
     fn phases(steps: u32) -> Arc<[Phase]> {
-        let pass = Pass { right: 0.995, p99_us: 50_000 };
+        let pass = Pass { verified: 0.995, p99_us: 50_000 };
         let ladder = LadderTerms { start: START, step: ladder::Step::Plus(1), max: 10_000, pass };
         let terms = Breakpoint { ladder, hold_us: 2_000_000, fleet_max: None };
         let step = |number| Load::Step(Step { number, first: 0, is_judged: true, terms });

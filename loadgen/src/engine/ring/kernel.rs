@@ -71,7 +71,7 @@ impl Features {
     }
 
     /// What 0.1 said instead, in JSON only and until 0.3: `A` (all that is used), `C` (Linux 6.6), `D` (Linux 6.1).
-    pub fn tier(&self) -> &'static str {
+    pub fn letter(&self) -> &'static str {
         match (self.min_wait, self.no_sqarray) {
             (true, _) => "A",
             (false, true) => "C",

@@ -169,16 +169,16 @@ impl<K: Kernel> Ring<K> {
 
     /// Begins a connection on a free slot. An error is our own process's and leaves the slot free.
     pub fn open(&mut self, slot: RingSlot, address: SocketAddr) -> io::Result<()> {
-        let book = &mut self.slots[slot];
-        assert_eq!(book.life, Life::Free, "slot {slot} is not free");
+        let state = &mut self.slots[slot];
+        assert_eq!(state.life, Life::Free, "slot {slot} is not free");
         self.kernel.socket(slot, address)?;
-        *book = Slot {
-            generation: (book.generation + 1) & GENERATION_MASK,
+        *state = Slot {
+            generation: (state.generation + 1) & GENERATION_MASK,
             life: Life::Open,
             connecting: true,
             ..Slot::default()
         };
-        self.kernel.connect(slot, Tag::new(Kind::Connect, book.generation, slot));
+        self.kernel.connect(slot, Tag::new(Kind::Connect, state.generation, slot));
         self.counters.connects += 1;
         Ok(())
     }
@@ -186,52 +186,52 @@ impl<K: Kernel> Ring<K> {
     /// Where the next send's bytes are written. Never while a send of this slot is in flight.
     #[inline]
     pub fn area(&mut self, slot: RingSlot) -> &mut [u8] {
-        let book = &self.slots[slot];
-        assert!(!book.sending && !matches!(book.life, Life::Closing), "slot {slot} is sending");
+        let state = &self.slots[slot];
+        assert!(!state.sending && !matches!(state.life, Life::Closing), "slot {slot} is sending");
         self.kernel.area(slot)
     }
 
     #[inline]
     pub fn can_send(&self, slot: RingSlot) -> bool {
-        let book = &self.slots[slot];
-        book.life == Life::Open && !book.connecting && !book.sending && book.send_errno.is_none()
+        let state = &self.slots[slot];
+        state.life == Life::Open && !state.connecting && !state.sending && state.send_errno.is_none()
     }
 
     /// Whether the slot's connection is made, and not being closed.
     #[inline]
     pub fn is_connected(&self, slot: RingSlot) -> bool {
-        let book = &self.slots[slot];
-        book.life == Life::Open && !book.connecting
+        let state = &self.slots[slot];
+        state.life == Life::Open && !state.connecting
     }
 
     /// Sends the first `len` bytes of the slot's area.
     #[inline]
     pub fn send(&mut self, slot: RingSlot, len: usize) {
         assert!(self.can_send(slot) && len > 0);
-        let book = &mut self.slots[slot];
-        book.sending = true;
-        (book.send_from, book.send_to) = (0, len as u32);
-        self.kernel.send(slot, 0, len, Tag::new(Kind::Send, book.generation, slot));
+        let state = &mut self.slots[slot];
+        state.sending = true;
+        (state.send_from, state.send_to) = (0, len as u32);
+        self.kernel.send(slot, 0, len, Tag::new(Kind::Send, state.generation, slot));
     }
 
     /// Stops receiving until the next turn: the contestant has had its share of this one.
     pub fn pause(&mut self, slot: RingSlot) {
-        let book = &mut self.slots[slot];
-        if book.life != Life::Open || !book.receiving || book.pausing {
+        let state = &mut self.slots[slot];
+        if state.life != Life::Open || !state.receiving || state.pausing {
             return;
         }
-        book.pausing = true;
+        state.pausing = true;
         self.counters.pauses += 1;
         self.cancel(slot, Kind::Receive);
     }
 
     /// Begins to close; [`Event::Closed`] tells the end.
     pub fn close(&mut self, slot: RingSlot) {
-        let book = &mut self.slots[slot];
-        if book.life != Life::Open {
+        let state = &mut self.slots[slot];
+        if state.life != Life::Open {
             return;
         }
-        book.life = Life::Closing;
+        state.life = Life::Closing;
         // Not all of the descriptor at once: for that the kernel walks every request of the ring.
         for kind in [Kind::Connect, Kind::Send, Kind::Receive] {
             if self.slots[slot].is_in_flight(kind) {
@@ -248,11 +248,11 @@ impl<K: Kernel> Ring<K> {
     pub fn turn(&mut self, want: u32, wait_ns: u64) -> io::Result<()> {
         for index in 0..self.rearm.len() {
             let slot = self.rearm[index];
-            let book = &mut self.slots[slot];
-            if book.life == Life::Open && !book.receiving && !book.connecting {
-                book.receiving = true;
+            let state = &mut self.slots[slot];
+            if state.life == Life::Open && !state.receiving && !state.connecting {
+                state.receiving = true;
                 self.counters.rearms += 1;
-                self.kernel.receive(slot, Tag::new(Kind::Receive, book.generation, slot));
+                self.kernel.receive(slot, Tag::new(Kind::Receive, state.generation, slot));
             }
         }
         self.rearm.clear();
@@ -326,7 +326,7 @@ impl<K: Kernel> Ring<K> {
         let known = self
             .slots
             .get(slot)
-            .is_some_and(|book| book.life != Life::Free && book.generation == completion.tag.generation());
+            .is_some_and(|state| state.life != Life::Free && state.generation == completion.tag.generation());
         let Some(kind) = completion.tag.kind().filter(|_| known) else {
             return self.drop_stale(completion);
         };
@@ -342,12 +342,12 @@ impl<K: Kernel> Ring<K> {
 
     #[inline]
     fn on_receive(&mut self, slot: RingSlot, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot];
-        if !book.receiving {
+        let state = &mut self.slots[slot];
+        if !state.receiving {
             return self.drop_stale(completion);
         }
-        book.receiving = completion.more;
-        if matches!(book.life, Life::Closing) {
+        state.receiving = completion.more;
+        if matches!(state.life, Life::Closing) {
             self.take_back(completion);
             return self.collected(slot);
         }
@@ -388,38 +388,38 @@ impl<K: Kernel> Ring<K> {
 
     #[inline]
     fn on_send(&mut self, slot: RingSlot, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot];
-        if !book.sending {
+        let state = &mut self.slots[slot];
+        if !state.sending {
             return self.drop_stale(completion);
         }
-        if matches!(book.life, Life::Closing) {
-            book.sending = false;
+        if matches!(state.life, Life::Closing) {
+            state.sending = false;
             return self.collected(slot);
         }
         let tag = completion.tag;
         match completion.result {
             // The kernel took a part: the rest follows, from the patched bytes.
-            taken @ 1.. if (taken as u32) < book.send_to - book.send_from => {
-                book.send_from += taken as u32;
-                let (from, to) = (book.send_from as usize, book.send_to as usize);
+            taken @ 1.. if (taken as u32) < state.send_to - state.send_from => {
+                state.send_from += taken as u32;
+                let (from, to) = (state.send_from as usize, state.send_to as usize);
                 self.counters.short_sends += 1;
                 self.kernel.send(slot, from, to, tag);
                 None
             }
             1.. => {
-                book.sending = false;
+                state.sending = false;
                 Some(Event::Sent { slot })
             }
             error if matches!(-error, libc::EINTR | libc::EAGAIN) => {
-                let (from, to) = (book.send_from as usize, book.send_to as usize);
+                let (from, to) = (state.send_from as usize, state.send_to as usize);
                 self.kernel.send(slot, from, to, tag);
                 None
             }
             error => {
-                book.sending = false;
+                state.sending = false;
                 // A send fails while it is submitted, and a receive tells later of answers that had come before: they count.
                 if matches!(-error, libc::EPIPE | libc::ECONNRESET) {
-                    book.send_errno = Some(-error);
+                    state.send_errno = Some(-error);
                     return None;
                 }
                 Some(Event::Broken { slot, errno: -error })
@@ -428,44 +428,44 @@ impl<K: Kernel> Ring<K> {
     }
 
     fn on_connect(&mut self, slot: RingSlot, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot];
-        if !book.connecting {
+        let state = &mut self.slots[slot];
+        if !state.connecting {
             return self.drop_stale(completion);
         }
-        book.connecting = false;
-        if matches!(book.life, Life::Closing) {
+        state.connecting = false;
+        if matches!(state.life, Life::Closing) {
             return self.collected(slot);
         }
         if completion.result < 0 {
             return Some(Event::Unconnected { slot, errno: -completion.result });
         }
-        book.receiving = true;
-        self.kernel.receive(slot, Tag::new(Kind::Receive, book.generation, slot));
+        state.receiving = true;
+        self.kernel.receive(slot, Tag::new(Kind::Receive, state.generation, slot));
         Some(Event::Connected { slot })
     }
 
     /// What was cancelled completes by itself. What was not found has completed before this, or the kernel was just
     /// handing it from one of its queues to another.
     fn on_cancel(&mut self, slot: RingSlot, kind: Kind, completion: Completion) -> Option<Event> {
-        let book = &mut self.slots[slot];
-        if book.cancels == 0 {
+        let state = &mut self.slots[slot];
+        if state.cancels == 0 {
             return self.drop_stale(completion);
         }
-        book.cancels -= 1;
-        let missed = completion.result == -libc::ENOENT && book.is_in_flight(kind);
-        if missed && book.life == Life::Closing {
+        state.cancels -= 1;
+        let missed = completion.result == -libc::ENOENT && state.is_in_flight(kind);
+        if missed && state.life == Life::Closing {
             self.cancel(slot, kind);
             return None;
         }
         // The receive goes on, and may be paused again.
-        book.pausing &= !missed;
+        state.pausing &= !missed;
         self.collected(slot)
     }
 
     fn cancel(&mut self, slot: RingSlot, kind: Kind) {
-        let book = &mut self.slots[slot];
-        book.cancels += 1;
-        self.kernel.cancel(Tag::new(kind, book.generation, slot), Tag::new(kind.cancel(), book.generation, slot));
+        let state = &mut self.slots[slot];
+        state.cancels += 1;
+        self.kernel.cancel(Tag::new(kind, state.generation, slot), Tag::new(kind.cancel(), state.generation, slot));
     }
 
     /// Arms a receive before the next enter, when the buffers of this turn are back.
@@ -480,11 +480,11 @@ impl<K: Kernel> Ring<K> {
     }
 
     fn finish_close(&mut self, slot: RingSlot) -> bool {
-        let book = &mut self.slots[slot];
-        if book.life != Life::Closing || !book.is_idle() {
+        let state = &mut self.slots[slot];
+        if state.life != Life::Closing || !state.is_idle() {
             return false;
         }
-        book.life = Life::Free;
+        state.life = Life::Free;
         self.kernel.close(slot);
         true
     }

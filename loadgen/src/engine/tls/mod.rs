@@ -175,11 +175,11 @@ impl Tls {
             TlsState::Traffic(traffic) => {
                 let (outgoing, records, messages) = (&mut self.outgoing, &mut self.records, &mut self.messages);
                 let sides = &mut Sides { outgoing, records, messages };
-                let came = traffic.on_bytes(bytes, sides, plain);
-                if matches!(came, Opened::Ended | Opened::Failed(_)) {
+                let opened = traffic.on_bytes(bytes, sides, plain);
+                if matches!(opened, Opened::Ended | Opened::Failed(_)) {
                     self.end();
                 }
-                came
+                opened
             }
             TlsState::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
@@ -222,12 +222,12 @@ impl Tls {
 
     /// Goes on with the handshake: what this costs is what a handshake costs.
     pub fn handshake(&mut self) -> Handshake {
-        let came = self.go_on();
+        let opened = self.go_on();
         if !self.is_cut {
-            return came;
+            return opened;
         }
         self.end();
-        match came {
+        match opened {
             Handshake::Failed(reason) => Handshake::Failed(reason),
             Handshake::Waits | Handshake::Done => Handshake::Failed(TlsReason::Closed),
         }
@@ -463,9 +463,9 @@ impl Traffic {
         }
         if !self.late.is_empty() {
             let mut late = std::mem::take(&mut self.late);
-            let came = self.on_records(&mut late, sides, &mut plain);
-            if came != Opened::Plain(Step::Go) {
-                return came;
+            let opened = self.on_records(&mut late, sides, &mut plain);
+            if opened != Opened::Plain(Step::Go) {
+                return opened;
             }
         }
         self.on_records(bytes, sides, &mut plain)
@@ -488,11 +488,11 @@ impl Traffic {
             rest = later;
             if self.opener.record_len(&self.partial) == Ok(Some(self.partial.len())) {
                 let mut record = std::mem::take(&mut self.partial);
-                let came = self.on_record(&mut record, sides, plain);
+                let opened = self.on_record(&mut record, sides, plain);
                 record.clear();
                 self.partial = record;
-                if came != Opened::Plain(Step::Go) {
-                    return came;
+                if opened != Opened::Plain(Step::Go) {
+                    return opened;
                 }
             }
         }
@@ -508,9 +508,9 @@ impl Traffic {
             };
             let (record, later) = rest.split_at_mut(len);
             rest = later;
-            let came = self.on_record(record, sides, plain);
-            if came != Opened::Plain(Step::Go) {
-                return came;
+            let opened = self.on_record(record, sides, plain);
+            if opened != Opened::Plain(Step::Go) {
+                return opened;
             }
         }
         Opened::Plain(Step::Go)

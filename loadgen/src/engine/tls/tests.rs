@@ -120,13 +120,13 @@ impl Pair {
 
     fn give(&mut self, bytes: &mut [u8]) -> Result<(), Opened> {
         let read = &mut self.read;
-        let came = self.tls.on_bytes(bytes, |plain| {
+        let opened = self.tls.on_bytes(bytes, |plain| {
             read.extend_from_slice(plain);
             Step::Go
         });
-        match came {
+        match opened {
             Opened::Plain(Step::Go) | Opened::Handshake => Ok(()),
-            came => Err(came),
+            opened => Err(opened),
         }
     }
 
@@ -301,7 +301,7 @@ fn every_version_and_cipher_carries_requests_and_answers() {
             continue;
         }
         let mut pair = Pair::new(&client, &server(&identity, version, Some(suite.suite())), "localhost", 1400);
-        pair.carry().unwrap_or_else(|came| panic!("{suite:?}: {came:?}"));
+        pair.carry().unwrap_or_else(|opened| panic!("{suite:?}: {opened:?}"));
         assert!(pair.tls.is_established() && !pair.server.is_handshaking(), "{suite:?}");
         assert_eq!(pair.server.alpn_protocol(), None);
         for (request, count) in [(1, 1), (120, 1), (120, 16), (120, 1024), (2200, 40), (16_384, 2)] {
@@ -358,10 +358,10 @@ proptest! {
         let mut bytes = Vec::new();
         pair.server.write_tls(&mut bytes).expect("memory");
         bytes[at] ^= 1 << bit;
-        let came = pair.give(&mut bytes);
+        let opened = pair.give(&mut bytes);
         // A length that was made larger waits for the rest; everything else is refused. The low byte of the version says
         // nothing in TLS 1.2, where it is not looked at.
-        prop_assert!(came == Err(Opened::Failed(TlsReason::Protocol)) || (came == Ok(()) && matches!(at, 2..=4)), "{:?}", came);
+        prop_assert!(opened == Err(Opened::Failed(TlsReason::Protocol)) || (opened == Ok(()) && matches!(at, 2..=4)), "{:?}", opened);
         if at != 2 || is_13 {
             prop_assert!(pair.read.is_empty());
         }
@@ -679,8 +679,8 @@ fn why_a_handshake_failed_is_told() {
     let mut tls = begun();
     let mut many = b"\x16\x03\x03\x00\x01\x02".repeat(HANDSHAKE_RECORDS_MAX);
     assert_eq!(tls.on_bytes(&mut many, |_| panic!("nothing is read")), Opened::Handshake);
-    let came = tls.on_bytes(&mut many[..6], |_| panic!("nothing is read"));
-    assert_eq!(came, Opened::Failed(TlsReason::Protocol));
+    let opened = tls.on_bytes(&mut many[..6], |_| panic!("nothing is read"));
+    assert_eq!(opened, Opened::Failed(TlsReason::Protocol));
     // What came before the end says why, or nothing did.
     let cut = |bytes: &[u8]| {
         let mut tls = begun();
@@ -724,11 +724,11 @@ impl Lawless {
         record[at..at + plaintext.len()].copy_from_slice(plaintext);
         assert!(seal(&mut self.sealer, &mut record));
         let mut read = Vec::new();
-        let came = self.tls.on_bytes(&mut record, |plain| {
+        let opened = self.tls.on_bytes(&mut record, |plain| {
             read.extend_from_slice(plain);
             Step::Go
         });
-        (came, read)
+        (opened, read)
     }
 
     /// What this connection keeps.
@@ -841,10 +841,10 @@ proptest! {
                 1 => message(NEW_SESSION_TICKET, &bytes),
                 _ => message(bytes.first().copied().unwrap_or(0), &bytes),
             };
-            let (came, read) = server.says(content, &bytes);
+            let (opened, read) = server.says(content, &bytes);
             prop_assert!(read.is_empty() || (content == Content::ApplicationData && read == bytes));
             prop_assert!(server.kept() < 96 * 1024);
-            if !matches!(came, Opened::Plain(_)) {
+            if !matches!(opened, Opened::Plain(_)) {
                 // It has ended: nothing is read of it any more.
                 prop_assert_eq!(server.says(Content::ApplicationData, b"more").1, Vec::<u8>::new());
                 break;

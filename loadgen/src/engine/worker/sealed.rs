@@ -59,7 +59,7 @@ impl<K: Kernel> Worker<K> {
         let index = self.owner[slot];
         let contestant = &mut self.contestants[index];
         let local = contestant.local(slot);
-        let came = self.open_records(index, local, Some(buffer));
+        let opened = self.open_records(index, local, Some(buffer));
         self.ring.recycle(buffer);
         let contestant = &mut self.contestants[index];
         if let Some(tls) = &mut contestant.tls[local] {
@@ -69,7 +69,7 @@ impl<K: Kernel> Worker<K> {
         if greedy {
             self.ring.pause(slot);
         }
-        self.on_opened(slot, came);
+        self.on_opened(slot, opened);
     }
 
     /// Opens the records in a buffer, and gives what is in them to who reads it.
@@ -82,16 +82,16 @@ impl<K: Kernel> Worker<K> {
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
         tls.allow_messages(messages);
         let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
-        let came = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
+        let opened = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
         let messages = tls.messages_allowed();
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
         contestant.on_messages(messages);
         contestant.on_settled(local, settled, took_us);
-        came
+        opened
     }
 
-    fn on_opened(&mut self, slot: RingSlot, came: Opened) {
-        match came {
+    fn on_opened(&mut self, slot: RingSlot, opened: Opened) {
+        match opened {
             Opened::Plain(step) => self.apply(slot, self.owner[slot], step),
             Opened::Handshake => self.look_at(slot),
             Opened::Ended => {
@@ -171,21 +171,21 @@ impl<K: Kernel> Worker<K> {
         }
         let began = self.ring.now();
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
-        let came = tls.handshake();
+        let opened = tls.handshake();
         let took_ns = self.ring.now() - began;
         self.shaken_ns += took_ns;
         contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);
         }
-        match came {
+        match opened {
             Handshake::Waits => self.send_outgoing(slot),
             Handshake::Failed(reason) => self.on_tls_failed(slot, reason),
             Handshake::Done => {
                 contestant.connections[local].on_connected();
                 // What came behind the handshake.
-                let came = self.open_records(index, local, None);
-                self.on_opened(slot, came);
+                let opened = self.open_records(index, local, None);
+                self.on_opened(slot, opened);
             }
         }
     }

@@ -46,7 +46,7 @@ use flowtest_scoreboard::ScoreboardError;
 use parking_lot::Mutex;
 use redis::Board;
 use report::AuditReport;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stream::{Questions, Stream};
 use what_if::WhatIf;
@@ -91,11 +91,15 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
                 looked => looked?,
             }
         }
+        // Once for all streams of a round.
+        let mut rounds: BTreeMap<(RoundId, &str), u32> = BTreeMap::new();
         for (folder, beginning) in begun {
             let planned = steps::contest(&beginning.document).map_or(0, |contest| contest.steps());
-            if planned > 0 {
-                board.read_steps(&beginning.contest, folder.round, planned)?;
-            }
+            let most = rounds.entry((folder.round, &beginning.contest)).or_default();
+            *most = planned.max(*most);
+        }
+        for ((round, contest), planned) in rounds.into_iter().filter(|(_, planned)| *planned > 0) {
+            board.read_steps(contest, round, planned)?;
         }
     }
     let held = board.map(Board::finish).transpose()?;

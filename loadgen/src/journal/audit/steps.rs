@@ -136,11 +136,13 @@ fn counted(streams: &[Stream], windows: &[(UtcUs, UtcUs)], contestants: usize) -
                     };
                     let lateness = late.of(block.worker.to_native(), trace, intended);
                     // What is void is not counted as late.
-                    let outcome = Observation::unpack(trace.observed.to_native()).map(|observed| observed.outcome);
-                    let is_void = outcome == Some(Outcome::Failed(Failure::OwnFault));
+                    let observation = Observation::unpack(trace.observed.to_native());
+                    let is_void = observation.is_some_and(|one| one.outcome == Outcome::Failed(Failure::OwnFault));
                     traced.counts.late += u64::from(lateness != Lateness::InTime && !is_void);
                     traced.late_least += u64::from(lateness == Lateness::Late && !is_void);
-                    count(&mut traced.counts, base, trace, &judges, timeout_us);
+                    if let Some(Observation { outcome, .. }) = observation {
+                        count(&mut traced.counts, base, trace, outcome, &judges, timeout_us);
+                    }
                 }
             }
         });
@@ -221,15 +223,21 @@ impl LateWindows {
     }
 }
 
-fn count(counts: &mut HoldCounts, base: UtcUs, trace: &ArchivedTrace, judges: &[(UtcUs, Judge)], timeout_us: u64) {
-    let Some(Observation { outcome, .. }) = Observation::unpack(trace.observed.to_native()) else { return };
+fn count(
+    counts: &mut HoldCounts,
+    base: UtcUs,
+    trace: &ArchivedTrace,
+    outcome: Outcome,
+    judges: &[(UtcUs, Judge)],
+    timeout_us: u64,
+) {
     let sent = trace.sent(base);
     counts.due += 1;
     match outcome {
         Outcome::Answered(observed) => {
             let place = judges.partition_point(|(at, _)| *at <= sent).saturating_sub(1);
             let is_verified = judges.get(place).is_some_and(|(_, judge)| judge.is_verified(observed, sent));
-            counts.right += u64::from(is_verified);
+            counts.verified += u64::from(is_verified);
             counts.latency.record(trace.latency_us.to_native().into());
         }
         Outcome::Failed(Failure::Status) => counts.latency.record(trace.latency_us.to_native().into()),
@@ -426,7 +434,7 @@ fn compare_counts(
                 entry.late,
             ));
         }
-        let is_part = said.due <= traced.due && said.right <= traced.right && said.own_fault <= traced.own_fault;
+        let is_part = said.due <= traced.due && said.verified <= traced.verified && said.own_fault <= traced.own_fault;
         // Of a hold that nobody heard whole, or knew to be, what was heard is a part.
         let may_lack = is_part && (said.unsettled || !said.is_whole(climbs.expected(place)));
         parts += usize::from(said != traced && may_lack);
@@ -435,11 +443,11 @@ fn compare_counts(
                 "{}: step {} was decided by {} verified of {} requests ({} void, p99 {}), and the traces say {} of {} ({} void, p99 {})",
                 names.get(place).unwrap_or(&"?"),
                 one.step,
-                said.right,
+                said.verified,
                 said.due,
                 said.own_fault,
                 micros(said.p99_us),
-                traced.right,
+                traced.verified,
                 traced.due,
                 traced.own_fault,
                 micros(traced.p99_us)
@@ -471,7 +479,7 @@ fn sums(entry: &DecisionEntry) -> HoldSums {
     let DecisionEntry { due, right, own_fault, late, p99_us, .. } = *entry;
     let is_answered = !matches!(p99_us, NOTHING_ANSWERED | UNSETTLED);
     let p99_us = is_answered.then_some(p99_us);
-    HoldSums { due, right, own_fault, late, p99_us, unsettled: entry.p99_us == UNSETTLED }
+    HoldSums { due, verified: right, own_fault, late, p99_us, unsettled: entry.p99_us == UNSETTLED }
 }
 
 fn micros(us: Option<u64>) -> String {
@@ -490,10 +498,10 @@ mod tests {
             start: 281,
             step: Step::Times(1.25),
             max: 10_000,
-            pass: Pass { right: 0.995, p99_us: 50_000 },
+            pass: Pass { verified: 0.995, p99_us: 50_000 },
         };
         let contest = || Climbs::new(Breakpoint { ladder, hold_us: 3_000_000, fleet_max: None }, 0);
-        let mut traced = HoldCounts { due: 562, right: 562, ..HoldCounts::default() };
+        let mut traced = HoldCounts { due: 562, verified: 562, ..HoldCounts::default() };
         (0..562).for_each(|_| traced.latency.record(1_000));
         let p99_us = traced.sums().p99_us.expect("answered");
         let of = |late_least, late| Traced { counts: HoldCounts { late, ..traced.clone() }, late_least };
@@ -593,7 +601,7 @@ mod tests {
             let sums = [0, 1].map(|place| {
                 let due = climbs.expected(place);
                 let right = if rates[place] > [10_000, 400][place] { due / 2 } else { due };
-                HoldSums { due, right, p99_us: Some(1_000), ..HoldSums::default() }
+                HoldSums { due, verified: right, p99_us: Some(1_000), ..HoldSums::default() }
             });
             let from = u64::from(step) * 9_000_000;
             let names = ["alice".to_owned(), "bob".to_owned()];

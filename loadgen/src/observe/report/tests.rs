@@ -180,8 +180,12 @@ fn every_contestant_has_all_its_curves_and_its_table() {
 
 #[test]
 fn the_steps_of_a_breakpoint_are_one_phase_of_the_contest() {
-    let ladder =
-        LadderTerms { start: 10, step: ladder::Step::Plus(10), max: 100, pass: Pass { right: 0.995, p99_us: 50_000 } };
+    let ladder = LadderTerms {
+        start: 10,
+        step: ladder::Step::Plus(10),
+        max: 100,
+        pass: Pass { verified: 0.995, p99_us: 50_000 },
+    };
     let terms = Breakpoint { ladder, hold_us: 2_000_000, fleet_max: None };
     let before = plan(&["alice"]);
     let [warm_up, scored] = before.phases[..] else { panic!("two phases") };

@@ -48,8 +48,9 @@ impl Session {
                 return Ok(reason);
             }
             let due = sums.due.saturating_sub(sums.own_fault);
-            let verdict = ladder
-                .take(Measured { due, right: sums.right, p99_us: sums.p99_us, valid }.beside(sums.own_fault, &pass));
+            let verdict = ladder.take(
+                Measured { due, verified: sums.verified, p99_us: sums.p99_us, valid }.beside(sums.own_fault, &pass),
+            );
             self.report.second = begun.elapsed().as_secs().min(self.request.seconds);
             self.note(JudgedStep { step: 0, tried: hold.sent(), verdict: Some(verdict), sums }, ladder.found());
             let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.sent(), verdict) };
@@ -62,7 +63,7 @@ impl Session {
         } else {
             ""
         };
-        Ok(format!("practice is over. {}{is_cut}", climbed.sentence()))
+        Ok(format!("practice is over. {}{is_cut}", climbed.message()))
     }
 
     fn note(&mut self, step: JudgedStep, found: Found) {
@@ -119,7 +120,7 @@ impl Session {
 fn counted(total: &Figures) -> HoldSums {
     HoldSums {
         due: total.requests,
-        right: total.verified,
+        verified: total.verified,
         own_fault: total.failed.own_fault,
         p99_us: total.latency_us.p99,
         ..HoldSums::default()
@@ -129,7 +130,7 @@ fn counted(total: &Figures) -> HoldSums {
 fn told(rate: u64, verdict: HoldVerdict) -> String {
     let became = match verdict {
         HoldVerdict::Passed => "passed",
-        HoldVerdict::FailedByRight => "failed: too few answers were right",
+        HoldVerdict::FailedByVerified => "failed: too few answers were verified",
         HoldVerdict::FailedByP99 => "failed: too slow",
         HoldVerdict::NotValid => "is tried again: our own side was not valid",
         HoldVerdict::Rested => "rested",
@@ -178,10 +179,13 @@ mod tests {
     fn a_request_that_times_out_took_the_timeout_as_in_a_round() {
         let timeout_us = Plan::default().rules.timeout_us;
         // Where hardly any answer must be right, latency alone judges.
-        let pass = Pass { right: 0.01, p99_us: timeout_us / 2 };
+        let pass = Pass { verified: 0.01, p99_us: timeout_us / 2 };
         let judged = |timeouts| {
             let HoldSums { due, p99_us, .. } = step(timeouts);
-            (p99_us.is_some_and(|us| us >= timeout_us), pass.judge(Measured { due, right: due, p99_us, valid: true }))
+            (
+                p99_us.is_some_and(|us| us >= timeout_us),
+                pass.judge(Measured { due, verified: due, p99_us, valid: true }),
+            )
         };
         assert_eq!(judged(0), (false, HoldVerdict::Passed));
         assert_eq!(judged(2), (true, HoldVerdict::FailedByP99));

@@ -37,13 +37,7 @@ impl RoundRunner {
         let (now, mut unread) = (self.now(), None);
         let Some((steps, plan)) = self.driver.steps() else { return Ok(None) };
         for step in steps.to_hear(plan, now) {
-            let heard = match scoreboard.read_step(&home.contest, &self.id, step) {
-                Err(error @ ScoreboardError::Decision { .. }) => {
-                    unread = Some(error);
-                    None
-                }
-                heard => heard?,
-            };
+            let heard = readable(scoreboard.read_step(&home.contest, &self.id, step), &mut unread)?;
             let Some((steps, plan)) = self.driver.steps() else { return Ok(unread) };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
             let Some(decision) = heard.filter(|decision| is_ours(decision, step, roster)) else {
@@ -68,10 +62,8 @@ impl RoundRunner {
         let Some((steps, _)) = self.driver.steps() else { return Ok(Vec::new()) };
         let (known, mut missed, mut next) = (steps.tried(), Vec::new(), decision.judged);
         while next > known {
-            let one = match scoreboard.read_step(&home.contest, &self.id, next) {
-                Err(ScoreboardError::Decision { .. }) => None,
-                one => one?,
-            };
+            // Why it cannot be read was told when it was looked for.
+            let one = readable(scoreboard.read_step(&home.contest, &self.id, next), &mut None)?;
             let Some(one) = one else { break };
             let Some((_, plan)) = self.driver.steps() else { break };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
@@ -142,6 +134,20 @@ impl RoundRunner {
             scoreboard.put_step(&home.contest, &self.id, decision)?;
         }
         Ok(())
+    }
+}
+
+/// A decision, as far as there is one that can be read; why it cannot is put into `unread`.
+fn readable(
+    read: Result<Option<Decision>, ScoreboardError>,
+    unread: &mut Option<ScoreboardError>,
+) -> Result<Option<Decision>, ScoreboardError> {
+    match read {
+        Err(error @ ScoreboardError::Decision { .. }) => {
+            *unread = Some(error);
+            Ok(None)
+        }
+        read => read,
     }
 }
 

@@ -53,7 +53,7 @@ pub fn explain(requests: &Requests, sample: &Sample) -> Vec<Explained> {
                 (None, _, Some(cause)) => wording::own_fault(cause),
                 (None, ..) => wording::failed(failure, sample.malformed, timeout_us),
             };
-            vec![(failure.name(), message, expected, came(sample))]
+            vec![(failure.name(), message, expected, received(sample))]
         }
         Outcome::Answered(observed) => wrong_headers(plan, sample, observed),
     };
@@ -71,7 +71,7 @@ fn wrong_headers(plan: &Plan, sample: &Sample, observed: Observed) -> Vec<(&'sta
 }
 
 /// What came, for failures that have no header to show.
-fn came(sample: &Sample) -> String {
+fn received(sample: &Sample) -> String {
     let answer = sample.answer();
     if let Some(line) = wording::first_line(answer).filter(|_| sample.skipped == 0) {
         return line;

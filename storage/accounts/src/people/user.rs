@@ -32,7 +32,6 @@ pub struct User {
     /// The login name: 3 to 30 of `A-Z a-z 0-9 _ -`, unique in any case.
     pub name: String,
     /// The display name: 1 to 40 visible characters, among them a letter or digit. No two look alike.
-    #[diesel(column_name = shown)]
     pub display_name: String,
     pub role: Role,
     /// May not log in, and is logged out.
@@ -170,7 +169,7 @@ impl Accounts {
         let display_name = text::display_name(display_name)?;
         self.change_user("user.shown", id, by, now, move |conn, user| {
             check_display_name(conn, &display_name, user.role, Some(id))?;
-            diesel::update(users::table.find(id.0)).set(users::shown.eq(display_name)).execute(conn)?;
+            diesel::update(users::table.find(id.0)).set(users::display_name.eq(display_name)).execute(conn)?;
             Ok(())
         })
         .await
@@ -233,10 +232,10 @@ impl Accounts {
                 let taken = users::table.filter(users::name.eq(&name)).select(users::id).first::<i64>(conn);
                 if taken.optional()?.is_some() { Err(Error::NameTaken) } else { Ok(()) }
             };
-            let shown = |conn: &mut SqliteConnection| -> Result<(), Error> {
+            let display_name_taken = |conn: &mut SqliteConnection| -> Result<(), Error> {
                 check_display_name(conn, &text::display_name(&display_name)?, role, None)
             };
-            Ok::<_, Error>([taken(conn), shown(conn)])
+            Ok::<_, Error>([taken(conn), display_name_taken(conn)])
         });
         let mut wrong = Vec::new();
         for judged in found.await? {
@@ -326,7 +325,7 @@ pub(crate) fn insert(conn: &mut SqliteConnection, new: &PreparedUser, role: Role
     diesel::insert_into(users::table)
         .values((
             users::name.eq(&new.name),
-            users::shown.eq(&new.display_name),
+            users::display_name.eq(&new.display_name),
             users::role.eq(role),
             users::password_hash.eq(&new.password_hash),
             users::created_at.eq(stored(now)),
@@ -348,9 +347,12 @@ fn check_display_name(
         return Err(Error::invalid("display_name", "This name belongs to the platform. Choose another one."));
     }
     let wanted = text::skeleton(display_name);
-    let others = users::table.filter(users::id.ne(own.map_or(0, |id| id.0))).select((users::shown, users::name));
+    let others = users::table.filter(users::id.ne(own.map_or(0, |id| id.0))).select((users::display_name, users::name));
     let others: Vec<(String, String)> = others.load(conn)?;
-    if others.iter().any(|(shown, name)| text::skeleton(shown) == wanted || text::skeleton(name) == wanted) {
+    if others
+        .iter()
+        .any(|(display_name, name)| text::skeleton(display_name) == wanted || text::skeleton(name) == wanted)
+    {
         return Err(Error::invalid("display_name", "This name looks like that of another team. Choose another one."));
     }
     Ok(())

@@ -6,7 +6,8 @@ diesel::table! {
     users (id) {
         id -> BigInt,
         name -> Text,
-        shown -> Text,
+        #[sql_name = "shown"]
+        display_name -> Text,
         role -> Text,
         password_hash -> Text,
         disabled -> Bool,

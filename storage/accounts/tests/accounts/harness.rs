@@ -26,7 +26,7 @@ impl Harness {
     pub(crate) async fn new() -> Harness {
         let folder = TempDir::new().expect("a folder");
         let accounts = Accounts::open(folder.path().join("flowtest.db")).await.expect("a database");
-        let boss = accounts.create_admin(person("boss"), &Actor::command_line(), NOON).await.expect("an admin");
+        let boss = accounts.create_admin(new_user("boss"), &Actor::command_line(), NOON).await.expect("an admin");
         Harness { folder, accounts, boss }
     }
 
@@ -52,7 +52,7 @@ impl Harness {
     /// A contestant, by way of an invitation.
     pub(crate) async fn contestant(&self, name: &str) -> User {
         let token = self.token().await;
-        self.accounts.redeem(&token, person(name), &Actor::nobody("192.0.2.9"), NOON).await.expect("a contestant")
+        self.accounts.redeem(&token, new_user(name), &Actor::nobody("192.0.2.9"), NOON).await.expect("a contestant")
     }
 
     pub(crate) async fn round(&self, bits: u128, scored: bool) -> Round {
@@ -73,7 +73,7 @@ pub(crate) fn raw(file: &std::path::Path) -> SqliteConnection {
     conn
 }
 
-pub(crate) fn person(name: &str) -> NewUser {
+pub(crate) fn new_user(name: &str) -> NewUser {
     NewUser { name: name.into(), display_name: format!("Team {name}"), password: PASSWORD.into() }
 }
 

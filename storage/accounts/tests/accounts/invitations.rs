@@ -34,14 +34,14 @@ async fn a_token_is_redeemed_as_somebody_types_it_and_then_forgotten() {
     let typed = token.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
     let good = harness.accounts.check_invite(&typed, NOON).await.expect("a good token");
     assert_eq!((good.id.0, good.role, good.label.as_str()), (1, Role::Staff, "row 1"));
-    let alice = harness.accounts.redeem(&typed, person("alice"), &Actor::nobody("192.0.2.9"), NOON + 1).await;
+    let alice = harness.accounts.redeem(&typed, new_user("alice"), &Actor::nobody("192.0.2.9"), NOON + 1).await;
     let alice = alice.expect("redeemed");
     assert_eq!((alice.role, alice.display_name.as_str(), alice.created_at), (Role::Staff, "Team alice", NOON + 1));
     let listed = &harness.accounts.invites(NOON).await.expect("a list")[0];
     assert_eq!((listed.status, &listed.token), (InviteStatus::Used, &None));
     let used = InviteUse { user: alice.id, name: "alice".into(), at: NOON + 1 };
     assert_eq!(listed.used, Some(used));
-    let again = harness.accounts.redeem(&token, person("mallory"), &Actor::nobody("192.0.2.9"), NOON).await;
+    let again = harness.accounts.redeem(&token, new_user("mallory"), &Actor::nobody("192.0.2.9"), NOON).await;
     assert!(matches!(again, Err(RedeemError::Used)), "{again:?}");
 }
 
@@ -57,12 +57,12 @@ async fn each_reason_is_told_and_leaves_nobody() {
     let redeem = async |token: &str, new: NewUser, now| {
         accounts.redeem(token, new, &Actor::nobody("192.0.2.9"), now).await.expect_err("refused")
     };
-    assert!(matches!(redeem("hello", person("alice"), NOON).await, RedeemError::Unknown));
-    assert!(matches!(redeem(&"0".repeat(26), person("alice"), NOON).await, RedeemError::Unknown));
-    assert!(matches!(redeem(&revoked, person("alice"), NOON).await, RedeemError::Revoked));
-    assert!(matches!(redeem(&expired, person("alice"), NOON + HOUR).await, RedeemError::Expired));
+    assert!(matches!(redeem("hello", new_user("alice"), NOON).await, RedeemError::Unknown));
+    assert!(matches!(redeem(&"0".repeat(26), new_user("alice"), NOON).await, RedeemError::Unknown));
+    assert!(matches!(redeem(&revoked, new_user("alice"), NOON).await, RedeemError::Revoked));
+    assert!(matches!(redeem(&expired, new_user("alice"), NOON + HOUR).await, RedeemError::Expired));
     // Without a good token nobody learns which names are taken.
-    assert!(matches!(redeem(&revoked, person("boss"), NOON).await, RedeemError::Revoked));
+    assert!(matches!(redeem(&revoked, new_user("boss"), NOON).await, RedeemError::Revoked));
     assert_eq!(accounts.users().await.expect("a list").len(), 1);
 }
 
@@ -71,16 +71,16 @@ async fn a_failed_redemption_leaves_the_token_unused() {
     let harness = Harness::new().await;
     let token = harness.token().await;
     let redeem = async |new: NewUser| harness.accounts.redeem(&token, new, &Actor::nobody("192.0.2.9"), NOON).await;
-    assert!(matches!(redeem(person("BOSS")).await, Err(RedeemError::NameTaken)));
+    assert!(matches!(redeem(new_user("BOSS")).await, Err(RedeemError::NameTaken)));
     for (field, bad) in [
-        ("name", NewUser { name: "a b".into(), ..person("alice") }),
-        ("display_name", NewUser { display_name: "\u{200b}".into(), ..person("alice") }),
-        ("password", NewUser { password: "short".into(), ..person("alice") }),
+        ("name", NewUser { name: "a b".into(), ..new_user("alice") }),
+        ("display_name", NewUser { display_name: "\u{200b}".into(), ..new_user("alice") }),
+        ("password", NewUser { password: "short".into(), ..new_user("alice") }),
     ] {
         let refused = redeem(bad).await.expect_err("refused");
         assert!(matches!(&refused, RedeemError::Invalid { field: found, .. } if *found == field), "{refused:?}");
     }
-    redeem(person("alice")).await.expect("the token is still good");
+    redeem(new_user("alice")).await.expect("the token is still good");
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn of_parallel_redemptions_of_one_token_exactly_one_wins() {
         let tasks: Vec<_> = (0..parallel)
             .map(|n| {
                 let (accounts, token) = (harness.accounts.clone(), token.clone());
-                let new = person(&format!("racer-{parallel}-{n}"));
+                let new = new_user(&format!("racer-{parallel}-{n}"));
                 tokio::spawn(async move { accounts.redeem(&token, new, &Actor::nobody("192.0.2.9"), NOON).await })
             })
             .collect();
@@ -128,7 +128,7 @@ async fn of_parallel_redemptions_for_one_name_exactly_one_wins_and_the_others_ke
     let (one, two) = (harness.token().await, harness.token().await);
     let redeem = |token: &str| {
         let (accounts, token) = (harness.accounts.clone(), token.to_owned());
-        tokio::spawn(async move { accounts.redeem(&token, person("alice"), &Actor::nobody("192.0.2.9"), NOON).await })
+        tokio::spawn(async move { accounts.redeem(&token, new_user("alice"), &Actor::nobody("192.0.2.9"), NOON).await })
     };
     let (first, second) = (redeem(&one), redeem(&two));
     let (first, second) = (first.await.expect("no panic"), second.await.expect("no panic"));

@@ -124,7 +124,7 @@ async fn a_change_that_fails_leaves_no_line() {
     let by = harness.by();
     harness.accounts.set_role(harness.boss.id, Role::Staff, &by, NOON).await.expect_err("the last admin");
     harness.accounts.save_control(Some(9), 10, "{}", "x", &by, NOON).await.expect_err("stale");
-    harness.accounts.create_admin(person("boss"), &by, NOON).await.expect_err("taken");
+    harness.accounts.create_admin(new_user("boss"), &by, NOON).await.expect_err("taken");
     let after = harness.accounts.audit_page(None, 1000, AuditFilter::default()).await.expect("a page").len();
     assert_eq!(before, after);
 }

@@ -11,7 +11,7 @@ async fn an_admin_is_made_once_and_found_in_any_case() {
     let found = harness.accounts.user_named("BoSS").await.expect("an answer");
     assert_eq!(found, Some(harness.boss.clone()));
     assert_eq!(harness.accounts.user(harness.boss.id).await.expect("an answer"), found);
-    let again = harness.accounts.create_admin(person("BOSS"), &Actor::command_line(), NOON).await;
+    let again = harness.accounts.create_admin(new_user("BOSS"), &Actor::command_line(), NOON).await;
     assert!(matches!(again, Err(Error::NameTaken)), "{again:?}");
     assert_eq!(harness.accounts.users().await.expect("a list").len(), 1);
 }
@@ -39,8 +39,8 @@ async fn the_last_enabled_admin_stays_one() {
 #[tokio::test]
 async fn everything_that_is_wrong_with_two_names_is_told_at_once() {
     let harness = Harness::new().await;
-    let wrong = async |name: &str, shown: &str| {
-        let found = harness.accounts.check_names(name, shown, Role::Staff).await.expect("an answer");
+    let wrong = async |name: &str, display_name: &str| {
+        let found = harness.accounts.check_names(name, display_name, Role::Staff).await.expect("an answer");
         found.into_iter().map(|(field, _)| field).collect::<Vec<_>>()
     };
     harness.contestant("alice").await;
@@ -52,8 +52,8 @@ async fn everything_that_is_wrong_with_two_names_is_told_at_once() {
         ("bobby", "team ALICE", &["display_name"]),
         ("alice", "Bobby", &["name"]),
     ];
-    for (name, shown, fields) in cases {
-        assert_eq!(wrong(name, shown).await, fields, "{name:?} {shown:?}");
+    for (name, display_name, fields) in cases {
+        assert_eq!(wrong(name, display_name).await, fields, "{name:?} {display_name:?}");
     }
 }
 

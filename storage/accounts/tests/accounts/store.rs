@@ -106,7 +106,7 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     assert_eq!(texts(&mut conn, left), Vec::<String>::new());
     let fresh = Accounts::open(&file).await.expect("up from nothing");
     assert_eq!(fresh.users().await.expect("a list"), []);
-    fresh.create_admin(person("boss"), &Actor::command_line(), NOON).await.expect("an admin");
+    fresh.create_admin(new_user("boss"), &Actor::command_line(), NOON).await.expect("an admin");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::ladder::Step;
 use proptest::prelude::*;
 
-const PASS: Pass = Pass { right: 0.995, p99_us: 50_000 };
+const PASS: Pass = Pass { verified: 0.995, p99_us: 50_000 };
 
 fn breakpoint(start: u64, times: f64) -> Breakpoint {
     let ladder = LadderTerms { start, step: Step::Times(times), max: 1_000_000, pass: PASS };
@@ -15,13 +15,14 @@ fn breakpoint(start: u64, times: f64) -> Breakpoint {
 fn queue(capacity: f64, rate: u64, due: u64) -> HoldSums {
     let load = rate as f64 / capacity;
     let p99_us = if load < 1.0 { 1_000.0 + 400.0 * load / (1.0 - load) } else { 3_000_000.0 };
-    let right = if load <= 1.0 { due } else { (due as f64 / load) as u64 };
-    HoldSums { due, right, p99_us: Some(p99_us as u64), ..HoldSums::default() }
+    let verified = if load <= 1.0 { due } else { (due as f64 / load) as u64 };
+    HoldSums { due, verified, p99_us: Some(p99_us as u64), ..HoldSums::default() }
 }
 
 #[test]
 fn nonsense_of_others_judges_and_breaks_nothing() {
-    let most = HoldSums { due: u64::MAX, right: u64::MAX, own_fault: u64::MAX, late: u64::MAX, ..HoldSums::default() };
+    let most =
+        HoldSums { due: u64::MAX, verified: u64::MAX, own_fault: u64::MAX, late: u64::MAX, ..HoldSums::default() };
     let most = HoldSums { p99_us: Some(u64::MAX), ..most };
     let mut sum = HoldCounts { due: u64::MAX, late: u64::MAX, own_fault: 1, ..HoldCounts::default() };
     sum.merge(&sum.clone());
@@ -110,7 +111,7 @@ fn a_strong_climber_ends_no_weak_one_where_all_are_late_all_the_time() {
         let decisions = play(breakpoint(500, 1.25), 2, 80, |step, place, rate, due| {
             let sums = late(queue([1e9, 1_200.0][place], rate, due));
             let void = if place == 0 && step >= 12 && step % 2 == parity { due / 10 } else { 0 };
-            HoldSums { own_fault: void, right: sums.right.saturating_sub(void), ..sums }
+            HoldSums { own_fault: void, verified: sums.verified.saturating_sub(void), ..sums }
         });
         let weak = &last(&decisions)[1];
         assert!((1_140..=1_200).contains(&weak.holds) && weak.unbroken.is_none(), "{weak:?}");
@@ -171,7 +172,7 @@ fn when_all_fail_at_once_near_the_end_what_was_shown_stands() {
     {
         let decisions = play_to(end, contestants, |step, place, rate, due| {
             let sums = queue(capacities[place], rate, due);
-            let down = HoldSums { right: share * due / 2, p99_us: Some(500_000), ..sums };
+            let down = HoldSums { verified: share * due / 2, p99_us: Some(500_000), ..sums };
             if failing.contains(&(end - step)) { down } else { sums }
         });
         let holds: Vec<u64> = last(&decisions).iter().map(|climber| climber.holds).collect();
@@ -181,7 +182,7 @@ fn when_all_fail_at_once_near_the_end_what_was_shown_stands() {
     // Where somebody else passes our side was well.
     let decisions = play_to(end, 3, |step, place, rate, due| {
         let sums = queue(capacities[place], rate, due);
-        if place < 2 && step == end { HoldSums { right: 0, p99_us: Some(500_000), ..sums } } else { sums }
+        if place < 2 && step == end { HoldSums { verified: 0, p99_us: Some(500_000), ..sums } } else { sums }
     });
     let holds: Vec<u64> = last(&decisions).iter().map(|climber| climber.holds).collect();
     assert!(holds[..2] == [0, 0] && holds[2] >= 6_650, "{holds:?}");
@@ -210,7 +211,9 @@ fn who_is_far_too_slow_at_the_end_holds_what_has_passed_and_a_failure_raises_not
     // All answers are right, and come seconds late: in the last hold, and then for three.
     for slow_from in [60, 58] {
         let decisions = play_to(60, 1, |step, _, rate, due| match step {
-            step if step >= slow_from => HoldSums { p99_us: Some(4_000_000), right: due, ..queue(2_100.0, rate, due) },
+            step if step >= slow_from => {
+                HoldSums { p99_us: Some(4_000_000), verified: due, ..queue(2_100.0, rate, due) }
+            }
             _ => queue(2_100.0, rate, due),
         });
         let passed = |decision: &&Decision| decision.climbers[0].verdict == Some(HoldVerdict::Passed);
@@ -226,7 +229,7 @@ fn who_is_far_too_slow_at_the_end_holds_what_has_passed_and_a_failure_raises_not
     assert_eq!(last(&decisions)[0].holds, 1_965);
     // Half of it is right; then, a rest later, all of it, and a little too slow.
     let decisions = play_to(60, 1, |step, _, rate, due| match step {
-        58 => HoldSums { right: due / 2, ..queue(2_100.0, rate, due) },
+        58 => HoldSums { verified: due / 2, ..queue(2_100.0, rate, due) },
         60 => HoldSums { p99_us: Some(60_000), ..queue(2_100.0, rate, due) },
         _ => queue(2_100.0, rate, due),
     });
@@ -243,7 +246,7 @@ fn who_is_far_away_is_not_failed_by_lateness_that_a_near_one_passes_with() {
             let p99_us = [1_000, distance_us][place] + if is_late { 12_000 } else { 0 };
             HoldSums {
                 due,
-                right: due,
+                verified: due,
                 p99_us: Some(p99_us),
                 late: if is_late { due / 50 } else { 0 },
                 unsettled: false,
@@ -258,7 +261,7 @@ fn who_is_far_away_is_not_failed_by_lateness_that_a_near_one_passes_with() {
     let decisions = play_to(30, 2, |step, place, _, due| {
         let late = if step >= 9 { due / 50 } else { 0 };
         let p99_us = [1_000, 42_000][place] + if late > 0 { 12_000 } else { 0 };
-        HoldSums { due, right: due, p99_us: Some(p99_us), late, ..HoldSums::default() }
+        HoldSums { due, verified: due, p99_us: Some(p99_us), late, ..HoldSums::default() }
     });
     let unbroken = last(&decisions).iter().map(|climber| climber.unbroken);
     let reasons: Vec<_> = unbroken.collect();
@@ -275,8 +278,8 @@ fn who_is_far_away_is_not_failed_by_lateness_that_a_near_one_passes_with() {
 fn who_breaks_by_our_connections_is_unbroken() {
     // A long way: 40 ms that nothing makes shorter. A thousand connections carry 25,000 a second, and no more.
     let far = |rate: u64, due: u64| {
-        let right = if rate > 25_000 { due * 25_000 / rate } else { due };
-        HoldSums { due, right, p99_us: Some(if rate > 25_000 { 900_000 } else { 40_000 }), ..HoldSums::default() }
+        let verified = if rate > 25_000 { due * 25_000 / rate } else { due };
+        HoldSums { due, verified, p99_us: Some(if rate > 25_000 { 900_000 } else { 40_000 }), ..HoldSums::default() }
     };
     let decide_all = |bounds: Bounds, server: &dyn Fn(u64, u64) -> HoldSums| {
         let mut climbs = Climbs::new(breakpoint(5_000, 1.25), 0).within(bounds);
@@ -346,7 +349,7 @@ fn what_does_not_hold_to_the_end_slips() {
     });
     let before = decisions[40].climbers[0].holds;
     assert!(before >= 1_995 && last(&decisions)[0].holds <= 1_500, "{before} {:?}", last(&decisions));
-    assert_eq!(last(&decisions)[0].breaks_by, Some(HoldVerdict::FailedByRight));
+    assert_eq!(last(&decisions)[0].breaks_by, Some(HoldVerdict::FailedByVerified));
 }
 
 #[test]
@@ -357,7 +360,7 @@ fn a_weak_fleet_ends_whoever_asks_most_of_it_as_unbroken_and_nobody_else() {
         rates[place] = rate;
         let void = if rates.iter().sum::<u64>() > 20_000 { due / 10 } else { 0 };
         let sums = queue([1e9, 1e9, 3_000.0][place], rate, due);
-        HoldSums { own_fault: void, right: sums.right.saturating_sub(void), ..sums }
+        HoldSums { own_fault: void, verified: sums.verified.saturating_sub(void), ..sums }
     });
     let climbers = last(&decisions);
     for climber in &climbers[..2] {
@@ -389,7 +392,7 @@ fn what_the_links_carry_in_all_is_nobodys_limit_but_that_of_who_asks_most_of_the
 fn who_holds_nothing_and_is_late_ends_nobody_as_the_limit_of_the_fleet() {
     // One never holds anything, and all it fails in comes late; the other is late once.
     let decisions = play(breakpoint(500, 1.25), 2, 60, |step, place, rate, due| match (place, step) {
-        (0, _) => HoldSums { right: 0, late: due / 20, ..queue(1e9, rate, due) },
+        (0, _) => HoldSums { verified: 0, late: due / 20, ..queue(1e9, rate, due) },
         (_, 11) => HoldSums { p99_us: Some(90_000), late: due / 20, ..queue(1e9, rate, due) },
         _ => queue(2_100.0, rate, due),
     });
@@ -416,7 +419,8 @@ fn lateness_of_ours_fails_nobody_and_keeps_nobody_from_passing() {
     let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
     let mut decide =
         |step, sums| climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers[0].clone();
-    let late = |p99_us| HoldSums { due: 2_000, right: 2_000, late: 300, p99_us: Some(p99_us), ..HoldSums::default() };
+    let late =
+        |p99_us| HoldSums { due: 2_000, verified: 2_000, late: 300, p99_us: Some(p99_us), ..HoldSums::default() };
     for step in 1..6 {
         let climber = decide(step, late(90_000));
         assert_eq!((climber.verdict, climber.rate, climber.unbroken), (Some(HoldVerdict::NotValid), 500, None));
@@ -429,7 +433,7 @@ fn figures_that_look_whole_and_are_not_known_to_be_judge_nobody() {
     let mut climbs = Climbs::new(breakpoint(500, 2.0), 0);
     let mut decide =
         |step, sums| climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers[0].clone();
-    let heard = |right, p99_us| HoldSums { due: 1_999, right, p99_us: Some(p99_us), ..HoldSums::default() };
+    let heard = |verified, p99_us| HoldSums { due: 1_999, verified, p99_us: Some(p99_us), ..HoldSums::default() };
     for (step, sums) in (1..).zip([heard(1_999, 1_000), heard(0, 1_000), heard(1_999, 900_000)]) {
         let climber = decide(step, HoldSums { unsettled: true, ..sums });
         assert_eq!((climber.verdict, climber.rate), (Some(HoldVerdict::NotValid), 500), "{climber:?}");
@@ -499,7 +503,7 @@ impl Server {
                 while (counted as f64) < due.floor() {
                     counted += 1;
                     counts.due += 1;
-                    counts.right += u64::from(wait < TIMEOUT && !is_over);
+                    counts.verified += u64::from(wait < TIMEOUT && !is_over);
                     counts.latency.record(1_000 + (wait * 1e6) as u64);
                 }
             }
@@ -565,7 +569,7 @@ proptest! {
             let mut sums = HoldCounts::default();
             for generator in 0..generators {
                 let part = |of: u64| of / generators + u64::from(generator < of % generators);
-                let mut part = HoldCounts { due: part(whole.due), right: part(whole.right), ..HoldCounts::default() };
+                let mut part = HoldCounts { due: part(whole.due), verified: part(whole.verified), ..HoldCounts::default() };
                 (0..part.due.min(200)).for_each(|_| part.latency.record(whole.p99_us.expect("answered")));
                 sums.merge(&part);
             }

@@ -270,14 +270,16 @@ fn breakpoint(mut section: Section, timeout_us: u64) -> Result<Phase, ContestErr
 
 /// What a step has to reach.
 fn pass(mut section: Section, timeout_us: u64) -> Result<Pass, ContestError> {
-    let right = section.need("right", "0.995")?;
-    let part = right.fraction().filter(|part| *part > 0.0 && *part <= 1.0).ok_or_else(|| {
-        right
-            .wrong("is no part of all answers: write how many of them must be wholly right, as in 0.995, and 1 at most")
+    let verified = match section.take("right") {
+        Some(entry) => entry,
+        None => section.need("verified", "0.995")?,
+    };
+    let part = verified.fraction().filter(|part| *part > 0.0 && *part <= 1.0).ok_or_else(|| {
+        verified.wrong("is no part of all answers: write how many of them must be verified, as in 0.995, and 1 at most")
     })?;
     let p99_us = section.need("p99", "\"250ms\"")?.duration_us(MS, Duration::from_micros(timeout_us))?;
     section.finish()?;
-    Ok(Pass { right: part, p99_us })
+    Ok(Pass { verified: part, p99_us })
 }
 
 fn phase(mut section: Section, timeout_us: u64) -> Result<Phase, ContestError> {

@@ -1,10 +1,10 @@
-//! Which document may be obeyed after which.
+//! Which document may be applied after which.
 
 use crate::control::Control;
 use crate::refusal::Refusal;
 use crate::state::State;
 
-/// Whether a newer document may be obeyed after an older one; changes in between may have been missed. When it is
+/// Whether a newer document may be applied after an older one; changes in between may have been missed. When it is
 /// refused, the running round goes on by the older one.
 ///
 /// # Errors

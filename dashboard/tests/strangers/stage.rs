@@ -1,15 +1,16 @@
 //! The whole program on a port of its own, and clients that write what they like.
 
-use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role, User};
-use flowtest_dashboard::clock::utc_us;
+use crate::people;
+use flowtest_accounts::{Accounts, Actor, User};
+use flowtest_contract::utc_us;
+use flowtest_testkit::visitor::{Cookies, cookie_header, hidden_field, keep_cookie};
 use flowtest_testkit::{Child, program};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) use crate::people::PASSWORD;
 pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than anything takes that is not stuck.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
@@ -27,8 +28,7 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("flowtest.db");
         let accounts = Accounts::open(&database).await.expect("a database");
-        let new = NewUser { name: "boss".into(), display_name: "Boss".into(), password: PASSWORD.into() };
-        accounts.create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
+        people::admin(&accounts, "boss", utc_us()).await;
         let nobody = format!("unix://{}", folder.path().join("nobody.sock").display());
         let mut command = program(env!("CARGO_BIN_EXE_flowtest-dashboard"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--contest", "cup", "--redis", redis.unwrap_or(&nobody)]);
@@ -42,19 +42,14 @@ impl Stage {
 
     /// A contestant with a server that nobody asks, for there is no generator.
     pub(crate) async fn contestant(&self, name: &str, endpoint: &str) -> User {
-        let (program, now) = (Actor::program(), utc_us());
-        let expires_at = now + 3_600_000_000;
-        let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at };
-        let invites = self.accounts.create_invites(new, &program, now).await.expect("an invitation");
-        let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
-        let new = NewUser { name: name.into(), display_name: name.into(), password: PASSWORD.into() };
-        let user = self.accounts.redeem(&token, new, &program, now).await.expect("an account");
-        self.accounts.set_endpoint(user.id, Some(endpoint), &program, now).await.expect("an endpoint");
+        let now = utc_us();
+        let user = people::contestant(&self.accounts, name, now).await;
+        self.accounts.set_endpoint(user.id, Some(endpoint), &Actor::program(), now).await.expect("an endpoint");
         user
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser { address: self.address, from: HERE, cookies: BTreeMap::new(), forwarded: None }
+        Browser { address: self.address, from: HERE, cookies: Cookies::new(), forwarded: None }
     }
 }
 
@@ -88,7 +83,7 @@ pub(crate) fn status(answer: &str) -> u16 {
 pub(crate) struct Browser {
     address: SocketAddr,
     pub(crate) from: IpAddr,
-    cookies: BTreeMap<String, String>,
+    cookies: Cookies,
     /// What a proxy would say of it.
     pub(crate) forwarded: Option<IpAddr>,
 }
@@ -101,9 +96,9 @@ impl Browser {
     /// Fetches a page for its token, then sends the form.
     pub(crate) async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
         let page = self.get("/logout").await;
-        let token = page.split("name=\"csrf_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let token = hidden_field(&page, "csrf_token").unwrap_or_else(|| panic!("no token in {page}"));
         let mut fields = fields.to_vec();
-        fields.push(("csrf_token", token.unwrap_or_else(|| panic!("no token in {page}"))));
+        fields.push(("csrf_token", &token));
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
         self.ask("POST", path, Some(&body)).await
     }
@@ -114,9 +109,8 @@ impl Browser {
 
     async fn ask(&mut self, method: &str, path: &str, form: Option<&str>) -> String {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !cookies.is_empty() {
-            request.push_str(&format!("Cookie: {}\r\n", cookies.join("; ")));
+        if !self.cookies.is_empty() {
+            request.push_str(&format!("Cookie: {}\r\n", cookie_header(&self.cookies)));
         }
         if let Some(address) = self.forwarded {
             request.push_str(&format!("X-Forwarded-For: {address}\r\n"));
@@ -130,14 +124,10 @@ impl Browser {
         }
         let answer = exchange(self.address, self.from, request.as_bytes()).await;
         let head = answer.split("\r\n\r\n").next().unwrap_or_default();
-        for line in head.lines().filter(|line| line.to_ascii_lowercase().starts_with("set-cookie:")) {
-            let pair = line.split_once(':').and_then(|(_, cookie)| cookie.trim().split(';').next()?.split_once('='));
-            let Some((name, value)) = pair else { continue };
-            match line.contains("Max-Age=0") || value.is_empty() {
-                true => drop(self.cookies.remove(name)),
-                false => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
-            }
-        }
+        let lines = head.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+            .for_each(|(_, said)| keep_cookie(&mut self.cookies, said));
         answer
     }
 }

@@ -4,7 +4,7 @@
 //! log go by this machine's: [`utc_us`].
 
 use flowtest_contract::rules::UtcUs;
-pub use flowtest_contract::utc_us;
+use flowtest_contract::utc_us;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -1,13 +1,14 @@
 //! Commands beside `serve`. They open the database themselves, also while it is served.
 
 use crate::cli::{AdminCommand, Database, InviteCommand};
-use crate::clock::utc_us;
-use crate::config;
-use crate::password::weakness;
+use crate::credentials::password::weakness;
 use flowtest_accounts::{Accounts, Actor, LOGIN_LINK_LIFE_US, NewInvites, NewUser, Role};
+use flowtest_contract::utc_us;
 use std::error::Error;
 use std::path::Path;
 
+/// The longest secret in a file, in bytes.
+const SECRET_BYTES_MAX: usize = 1024;
 /// Letters and digits that nobody mixes up.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const DRAWN_CHARS: usize = 20;
@@ -60,7 +61,7 @@ struct Password {
 impl Password {
     fn of(file: Option<&Path>, name: &str) -> Result<Password, Box<dyn Error>> {
         let (text, is_drawn) = match file {
-            Some(path) => (config::secret(path)?, false),
+            Some(path) => (secret(path)?, false),
             None => (draw()?, true),
         };
         match weakness(&text, &[name]) {
@@ -77,6 +78,20 @@ impl Password {
             eprintln!("flowtest-dashboard: {name} {done}");
         }
     }
+}
+
+/// The first line of a file.
+fn secret(path: &Path) -> Result<String, Box<dyn Error>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| format!("{path:?} cannot be read ({cause}): give a file that this user may read"))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() || line.len() > SECRET_BYTES_MAX {
+        return Err(format!(
+            "the first line of {path:?} is empty or longer than {SECRET_BYTES_MAX} bytes: write the secret there"
+        )
+        .into());
+    }
+    Ok(line.to_owned())
 }
 
 fn draw() -> Result<String, Box<dyn Error>> {

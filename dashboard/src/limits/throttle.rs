@@ -5,7 +5,7 @@
 //! so that it locks out nobody who is elsewhere. Only a crowd of addresses makes an account wait everywhere, and that
 //! no longer than the window.
 
-use crate::address::{network, site};
+use crate::limits::address::{network, site};
 use flowtest_accounts::InviteId;
 use flowtest_contract::rules::UtcUs;
 use parking_lot::{Mutex, MutexGuard};
@@ -214,7 +214,7 @@ impl Failures {
     }
 
     /// A wrong code of a screen, or how many seconds the next wrong one has to wait for a page of its own. It keeps no right one
-    /// out: [`ScreenCodes`](crate::screen_codes::ScreenCodes) are too many to be guessed.
+    /// out: [`ScreenCodes`](crate::credentials::screen_codes::ScreenCodes) are too many to be guessed.
     pub fn at_screen(&self, from: IpAddr, now: UtcUs) -> Result<Attempt<'_>, u64> {
         let mut keys = by_network("screen", from, &self.pairs, &self.sites);
         // No name of an account has a space.

@@ -1,4 +1,4 @@
-//! The organiser of a contest in a box: changes the control document by the rules of its lifecycle, as a dashboard would.
+//! The control document of a contest in a box: changed by the rules of its lifecycle and published, as a dashboard would.
 
 use super::ContestFile;
 use crate::error::{Error, Result};
@@ -10,19 +10,19 @@ use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::Scoreboard;
 
 #[derive(Debug)]
-pub struct Organiser {
+pub struct ControlStore {
     scoreboard: Scoreboard,
     pub control: Control,
 }
 
-impl Organiser {
+impl ControlStore {
     /// Publishes the draft of a contest.
-    pub fn open(redis_url: &str, contest: &ContestFile) -> Result<Organiser> {
+    pub fn open(redis_url: &str, contest: &ContestFile) -> Result<ControlStore> {
         let contest = Contest::from_toml(&contest.to_toml()).map_err(scoreboard_error)?;
         let mut scoreboard = Scoreboard::connect(redis_url).map_err(scoreboard_error)?;
         let control = Control::new(contest);
         scoreboard.write_control(&control).map_err(scoreboard_error)?;
-        Ok(Organiser { scoreboard, control })
+        Ok(ControlStore { scoreboard, control })
     }
 
     /// Makes a change now, and publishes it. A generator that keeps the split may have changed the document meanwhile.

@@ -1,4 +1,4 @@
-//! Who obeys a stop of all traffic, by what generators say of themselves, and who cannot be asked. Pure.
+//! Who applies a stop of all traffic, by what generators say of themselves, and who cannot be asked. Pure.
 
 use crate::generator::{GeneratorHealth, SeenGenerator};
 use crate::reader::{RoundStreams, StreamState};
@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Obedience {
+pub struct StopStatus {
     /// They send nothing, by their own word.
-    pub obeying: Vec<String>,
+    pub applied: Vec<String>,
     /// They are heard, and have not said so.
     pub going_on: Vec<String>,
     /// They are not heard, and may play a round by what they know.
@@ -29,7 +29,7 @@ pub struct MayPlay {
     pub until: Option<UtcUs>,
 }
 
-impl Obedience {
+impl StopStatus {
     /// Whether everybody who may send something has said that it sends nothing.
     pub fn is_whole(&self) -> bool {
         self.going_on.is_empty() && self.silent.is_empty()
@@ -43,11 +43,11 @@ impl Obedience {
         seen: &[SeenGenerator],
         streams: &RoundStreams,
         now: UtcUs,
-    ) -> Obedience {
-        let mut found = Obedience { silent: may_play(control, seen, streams, now), ..Obedience::default() };
+    ) -> StopStatus {
+        let mut found = StopStatus { silent: may_play(control, seen, streams, now), ..StopStatus::default() };
         for health in seen.iter().filter_map(|seen| seen.health.as_ref()) {
-            match obeys(health, revision.max(1), control.revision) {
-                Some(true) => found.obeying.push(health.id.clone()),
+            match applies(health, revision.max(1), control.revision) {
+                Some(true) => found.applied.push(health.id.clone()),
                 Some(false) => found.going_on.push(health.id.clone()),
                 None => {}
             }
@@ -127,8 +127,8 @@ impl<'a> Played<'a> {
         if self.have_ended(named.len(), seen, streams) {
             return BTreeSet::new();
         }
-        let came = seen.iter().filter(|seen| self.joined_from.is_some_and(|from| from <= seen.beat));
-        named.into_iter().chain(came.map(|seen| &seen.id).filter(|id| !is_heard(id))).collect()
+        let joined = seen.iter().filter(|seen| self.joined_from.is_some_and(|from| from <= seen.beat));
+        named.into_iter().chain(joined.map(|seen| &seen.id).filter(|id| !is_heard(id))).collect()
     }
 
     /// Whether all streams but those of generators that are heard and play have ended, one at least for each who is silent. Redis
@@ -143,8 +143,8 @@ impl<'a> Played<'a> {
     }
 }
 
-/// An older program does not say what halts it: it obeys when it follows the whole document, `newest`. None: it plays nothing.
-fn obeys(health: &GeneratorHealth, revision: u64, newest: u64) -> Option<bool> {
+/// An older program does not say what halts it: it applies the stop when it follows the whole document, `newest`. None: it plays nothing.
+fn applies(health: &GeneratorHealth, revision: u64, newest: u64) -> Option<bool> {
     match health.halted_by {
         Some(by) => Some(by >= revision),
         None => health.round.map(|_| health.revision >= newest.max(revision)),
@@ -200,8 +200,8 @@ mod tests {
         let all =
             [seen("g1", Some(revision), 1), seen("g2", Some(0), revision + 4), gone("g3", NOW), gone("g9", at(1))];
         let silent = |seen: &[SeenGenerator], at| names(&may_play(&control, seen, &unknown(), at));
-        let found = Obedience::of(&control, revision, &all, &unknown(), at(10));
-        assert_eq!((found.obeying, found.going_on), (vec!["g1".to_owned()], vec!["g2".to_owned()]));
+        let found = StopStatus::of(&control, revision, &all, &unknown(), at(10));
+        assert_eq!((found.applied, found.going_on), (vec!["g1".to_owned()], vec!["g2".to_owned()]));
         let until = Some(at(60));
         let expected = ["g3", "g9"].map(|id| MayPlay { id: id.to_owned(), round: RoundId::from_bits(7), until });
         assert_eq!(found.silent, expected);
@@ -306,12 +306,12 @@ mod tests {
         let control = halted();
         let revision = control.revision;
         let of = |one: SeenGenerator| {
-            let found = Obedience::of(&control, revision, &[one], &unknown(), NOW + 61 * SECOND);
-            (found.obeying.len(), found.going_on.len())
+            let found = StopStatus::of(&control, revision, &[one], &unknown(), NOW + 61 * SECOND);
+            (found.applied.len(), found.going_on.len())
         };
         assert_eq!(of(seen("g1", None, revision)), (1, 0));
         assert_eq!(of(seen("g1", None, revision - 1)), (0, 1));
-        let any = Obedience::of(&control, 1, &[seen("g1", None, revision - 1)], &unknown(), NOW + 61 * SECOND);
+        let any = StopStatus::of(&control, 1, &[seen("g1", None, revision - 1)], &unknown(), NOW + 61 * SECOND);
         assert_eq!(any.going_on, ["g1"], "what it follows is older than the stop");
         let mut idle = seen("g1", None, 0);
         idle.health.as_mut().expect("it is heard").round = None;

@@ -3,7 +3,7 @@
 //! Organisers are counted nowhere. What strangers have is shared: a part of it is kept for whoever has few, as a network and as the
 //! large one around it. So the next one finds a turn, whatever a crowd has taken.
 
-use crate::connections::{Crowd, Kind};
+use crate::limits::connections::{Crowd, Kind};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 

@@ -10,7 +10,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::address::{network, site};
+use crate::limits::address::{network, site};
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use salvo::async_trait;

@@ -1,7 +1,7 @@
 //! A test of an endpoint is no reader of what the network opens to generators alone: no page says what such a server said.
 
 use crate::stage::{PASSWORD, Stage, status};
-use flowtest_dashboard::clock::utc_us;
+use flowtest_contract::utc_us;
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::wait::wait_until_async;
