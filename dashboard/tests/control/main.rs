@@ -1,5 +1,6 @@
 //! The control of a contest over a real SQLite file and a real redis-server.
 
+mod cut_off;
 mod healing;
 mod outages;
 mod requests;

@@ -16,7 +16,7 @@ pub(in crate::control) use contestant::all_right;
 pub use contestant::judge_contestant;
 pub use generator::{as_heard, is_heard, judge_generator, may_play_on, with_obedience, with_trust, with_who_waits};
 pub use platform::{CORE_RATE, EXCHANGE_BYTES, peak, step_sentence};
-pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested};
+pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested, Unsaved};
 
 use check::List;
 

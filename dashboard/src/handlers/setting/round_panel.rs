@@ -116,7 +116,10 @@ fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
     );
     told.extend(status.may_play.iter().map(|one| {
         let until = one.until.map_or_else(String::new, |until| format!(" until {}", format::utc_clock(utc_ms(until))));
-        format!("Generator {} is not heard, and may play on{until}: {BY_HAND}. If it has died, rebuild there ends its stream.", one.id)
+        format!(
+            "Generator {} is not heard, and may play on{until}: {BY_HAND}. If it has died, rebuild there ends its stream.",
+            one.id
+        )
     }));
     told
 }
