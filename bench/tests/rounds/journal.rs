@@ -307,40 +307,52 @@ fn a_promoted_replica_that_missed_the_last_second_gets_it_from_the_journal() {
 #[test]
 fn an_answer_that_is_lost_after_redis_has_done_what_it_was_asked_counts_once() {
     let play = Box::new();
-    let lossy = LossyWay::to(play.redis.port(), 3);
+    let lossy = LossyWay::to(play.redis.port(), &[("flowtest_register", 1), ("flowtest_put", 3)]);
     // During a round, and then again from the journal alone.
     let outcome = play.start_over(&lossy.url(), Duration::from_secs(3)).wait(TIMEOUT);
     let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
-    assert_eq!(lossy.lost(), 3, "three answers were lost on the way");
+    assert_eq!(lossy.lost(), 4, "that to the registration and three more were lost on the way");
     play.assert_proved("lost answers");
     play.ask(&["FLUSHALL"]);
-    let lossy = LossyWay::to(play.redis.port(), 2);
+    let lossy = LossyWay::to(play.redis.port(), &[("flowtest_put", 2)]);
     let said = play.journal.rebuild(&lossy.url()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((said.exit_code, lossy.lost()), (Some(0), 2), "{}", said.text);
     play.assert_proved("a rebuild with lost answers");
 }
 
-/// A way to Redis on which the first answers to puts are lost, with the connection: Redis has done what it was asked.
+/// A way to Redis on which the first answers to some functions are lost, with the connection: Redis has done what it was asked.
 struct LossyWay {
     port: u16,
-    to_lose: Arc<AtomicUsize>,
+    losses: Arc<[Loss]>,
+}
+
+/// How many answers to a function are still to be lost, of so many.
+struct Loss {
+    /// As a word of the question; the library that is loaded at the start has it in its text.
+    word: String,
+    left: AtomicUsize,
     wanted: usize,
 }
 
 impl LossyWay {
-    fn to(redis: u16, wanted: usize) -> LossyWay {
+    fn to(redis: u16, losses: &[(&str, usize)]) -> LossyWay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("its own").port();
-        let to_lose = Arc::new(AtomicUsize::new(wanted));
-        let losing = to_lose.clone();
+        let loss = |(function, wanted): &(&str, usize)| Loss {
+            word: format!("\r\n{function}\r\n"),
+            left: AtomicUsize::new(*wanted),
+            wanted: *wanted,
+        };
+        let losses: Arc<[Loss]> = losses.iter().map(loss).collect();
+        let losing = Arc::clone(&losses);
         std::thread::spawn(move || {
             for client in listener.incoming().take(200).flatten() {
-                let losing = losing.clone();
+                let losing = Arc::clone(&losing);
                 std::thread::spawn(move || LossyWay::carry(&client, redis, &losing));
             }
         });
-        LossyWay { port, to_lose, wanted }
+        LossyWay { port, losses }
     }
 
     fn url(&self) -> String {
@@ -348,11 +360,11 @@ impl LossyWay {
     }
 
     fn lost(&self) -> usize {
-        self.wanted - self.to_lose.load(Ordering::SeqCst)
+        self.losses.iter().map(|loss| loss.wanted - loss.left.load(Ordering::SeqCst)).sum()
     }
 
     /// Until one side closes. A question is carried whole before its answer is waited for, as our clients ask.
-    fn carry(client: &TcpStream, redis: u16, losing: &AtomicUsize) {
+    fn carry(client: &TcpStream, redis: u16, losing: &[Loss]) {
         let Ok(server) = TcpStream::connect(("127.0.0.1", redis)) else { return };
         let mute = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -367,11 +379,12 @@ impl LossyWay {
             });
             let (mut from, mut to, mut buffer) = (client, &server, vec![0; 64 << 10]);
             while let Ok(len @ 1..) = from.read(&mut buffer) {
-                // As a word of the question; the library that is loaded at the start has it in its text.
-                let word = b"\r\nflowtest_put\r\n";
-                let put = buffer[..len].windows(word.len()).any(|window| window == word);
-                let loses =
-                    put && losing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                let asks =
+                    |loss: &Loss| buffer[..len].windows(loss.word.len()).any(|part| part == loss.word.as_bytes());
+                let take = |left: usize| left.checked_sub(1);
+                let loses = losing
+                    .iter()
+                    .any(|loss| asks(loss) && loss.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok());
                 mute.store(loses, Ordering::SeqCst);
                 if to.write_all(&buffer[..len]).is_err() {
                     break;

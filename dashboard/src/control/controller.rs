@@ -6,7 +6,7 @@ use super::automation::{Automation, Sealing, Seen};
 use super::document::{Conflict, Document, Made, Published};
 use super::error::{ChangeError, OpenError};
 use super::link::Link;
-use super::readiness::{self, Check, Contestant, DatabaseHealth, House, Situation};
+use super::readiness::{self, Check, Contestant, DatabaseHealth, House, Situation, Unsaved};
 use super::requests::{Owner, Requests};
 use super::roster::{HOUSE, Roster, user_in};
 use super::settings::Settings;
@@ -64,8 +64,8 @@ pub struct Status {
     pub trouble: Option<String>,
     /// How the database was at the last look.
     pub database: DatabaseHealth,
-    /// A stop or a split is in force that the database does not hold yet.
-    pub is_unsaved: bool,
+    /// What is in force that the database does not hold yet.
+    pub unsaved: Unsaved,
 }
 
 /// Bits of an id that nobody had before, or why there are none.
@@ -193,7 +193,7 @@ impl Controller {
             roster: self.document.roster(),
             trouble,
             database,
-            is_unsaved: self.document.is_unsaved(),
+            unsaved: self.document.unsaved(),
         }
     }
 
@@ -336,7 +336,7 @@ impl Controller {
             is_unwritten: status.is_unwritten,
             steered_elsewhere: status.steered_elsewhere.clone(),
             database: status.database.clone(),
-            is_unsaved: status.is_unsaved,
+            unsaved: status.unsaved,
             clock_ahead_us: utc_us().signed_since(self.clock.now()),
             conflict: status.conflict.as_ref().map(|conflict| conflict.message.clone()),
             state: control.as_ref().map_or(State::Draft, |control| control.state),

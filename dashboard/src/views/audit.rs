@@ -206,6 +206,7 @@ fn whom(subject: &str, names: &Names) -> String {
             "house" => "what the house came to".to_owned(),
             "database" => "which database this is".to_owned(),
             "secret.csrf" => "the secret of forms".to_owned(),
+            "untold_stops" => "the stops that Redis has not been told of".to_owned(),
             other => format!("setting {other}"),
         },
         "invite" => format!("invitation {id}"),

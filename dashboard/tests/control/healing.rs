@@ -5,6 +5,7 @@ use flowtest_contest::State;
 use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_dashboard::control::readiness::Unsaved;
 
 /// How often it looks.
 const LOOK: u64 = SECOND / 4;
@@ -120,7 +121,7 @@ async fn a_share_is_given_away_while_the_database_is_locked_and_the_split_saved_
     stage.plays_on(SECOND, round, &both[..1]).await;
     let saved = stage.controller.accounts().control().await.expect("it is read").expect("a document");
     assert_eq!(saved.document, stage.control().to_json());
-    assert!(!stage.controller.status().is_unsaved && saved.what.contains("g2"), "{saved:?}");
+    assert!(stage.controller.status().unsaved == Unsaved::Nothing && saved.what.contains("g2"), "{saved:?}");
     // A pause is made upon it.
     stage.change(Change::Pause).await;
     assert_eq!((stage.control().state, stage.control().timeline.splits.len()), (State::Paused, 2));

@@ -3,6 +3,7 @@
 #[path = "../common/people.rs"]
 mod people;
 
+mod cut_off;
 mod healing;
 mod outages;
 mod requests;

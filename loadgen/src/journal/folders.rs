@@ -47,6 +47,15 @@ pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
     Ok(found.into_values().collect())
 }
 
+/// What lies there now, as it is.
+pub fn list(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
+    let mut found = Vec::new();
+    for folder in folders {
+        found.extend(stream::find(folder)?);
+    }
+    Ok(found)
+}
+
 /// One folder may be named twice, or by a link.
 fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)

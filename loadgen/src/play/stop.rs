@@ -113,14 +113,22 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
     if !said.going_on.is_empty() {
         troubles.push(format!("these generators have not said that they obey: {}", said.going_on.join(", ")));
     }
+    let mut next = "Stop them on their machines, by SIGTERM or SIGUSR1".to_owned();
     if !said.silent.is_empty() {
         let names: Vec<String> = said.silent.iter().map(|one| name(one, newest.as_ref())).collect();
         troubles.push(format!(
             "these have played a round and are not heard: {}; one that does not reach Redis plays on by what it knows",
             names.join(", ")
         ));
+        next.push_str(
+            ". If one has died, it has left a stream without an end: flowtest-loadgen rebuild --journal DIR --redis URL on its \
+             machine ends it",
+        );
+        if said.silent.iter().any(|one| one.until.is_none()) {
+            next.push_str("; a run that wrote no journal is forgotten with the next round of the contest");
+        }
     }
-    Err(Failed::Message(format!("{}. Stop them on their machines, by SIGTERM or SIGUSR1", troubles.join(". "))))
+    Err(Failed::Message(format!("{}. {next}", troubles.join(". "))))
 }
 
 /// Who it is, and what it may play where that is not the round of the document.

@@ -2,6 +2,7 @@
 
 mod auditing;
 mod damage;
+mod elsewhere;
 mod lines;
 mod played;
 mod program;

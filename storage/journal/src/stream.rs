@@ -304,7 +304,10 @@ impl Survey {
     /// The next file in number. What lies between it and the one before it was given up by their writer.
     fn add(&mut self, folder: &StreamFolder, index: u32, header: Header) {
         if header.stream != folder.stream || header.round != folder.round {
-            let whose = format!("its header is of stream {} of round {}", header.stream, header.round);
+            let whose = format!(
+                "its header is of stream {} of round {}, so it is a copy under another name",
+                header.stream, header.round
+            );
             self.damaged = Some((index, whose));
             return;
         }

@@ -124,22 +124,30 @@ impl<'a> Played<'a> {
     fn by_silent(&self, seen: &'a [SeenGenerator], streams: &[StreamState]) -> BTreeSet<&'a String> {
         let is_heard = |id: &str| seen.iter().any(|seen| seen.id == id && seen.health.is_some());
         let named: BTreeSet<&String> = self.generators.iter().copied().filter(|id| !is_heard(id)).collect();
-        if self.have_ended(named.len(), seen, streams) {
+        if self.have_ended(&named, seen, streams) {
             return BTreeSet::new();
         }
         let joined = seen.iter().filter(|seen| self.joined_from.is_some_and(|from| from <= seen.beat));
         named.into_iter().chain(joined.map(|seen| &seen.id).filter(|id| !is_heard(id))).collect()
     }
 
-    /// Whether all streams but those of generators that are heard and play have ended, one at least for each who is silent. Redis
-    /// does not say whose a stream was; when the round is over there is one of everybody.
-    fn have_ended(&self, silent: usize, seen: &[SeenGenerator], streams: &[StreamState]) -> bool {
+    /// Whether all streams but those of generators that are heard and play have ended, and none of a silent one can be missing.
+    /// Redis does not say whose a stream was. There is one at least for each who is silent, and when the round is over one of
+    /// everybody; or Redis knows each who is silent by a beat. Then it has lost nothing of before that, and whoever had come to
+    /// play has its stream here: who has none never began, as one that could not be armed.
+    fn have_ended(&self, silent: &BTreeSet<&String>, seen: &[SeenGenerator], streams: &[StreamState]) -> bool {
         let is_played = |stream: &&StreamState| {
             seen.iter().filter_map(|seen| seen.health.as_ref()).any(|health| health.stream == Some(stream.id))
         };
         let others: Vec<&StreamState> = streams.iter().filter(|stream| !is_played(stream)).collect();
-        let are_all = if self.is_over { streams.len() >= self.generators.len() } else { others.len() >= silent };
-        are_all && !others.is_empty() && others.iter().all(|stream| stream.ended)
+        let is_one_of_each = match self.is_over {
+            true => streams.len() >= self.generators.len(),
+            false => others.len() >= silent.len(),
+        };
+        let are_known = || silent.iter().all(|id| seen.iter().any(|seen| seen.id == **id));
+        let are_all =
+            if others.is_empty() { !streams.is_empty() && are_known() } else { is_one_of_each || are_known() };
+        are_all && others.iter().all(|stream| stream.ended)
     }
 }
 
@@ -230,6 +238,35 @@ mod tests {
         assert!(silent(&[stream(1, false), stream(2, true), stream(3, true)]).is_empty());
         assert_eq!(silent(&[stream(1, false), stream(2, true), stream(3, false)]), ["g2", "g3", "g9"]);
         assert_eq!(silent(&[stream(1, false), stream(2, true)]), ["g2", "g3", "g9"], "one that Redis has lost");
+    }
+
+    #[test]
+    fn one_that_could_never_be_armed_holds_up_nothing_that_the_others_have_ended() {
+        let running = halted();
+        let aborted = change(&running, Change::Abort, NOW + 10 * SECOND).expect("aborted");
+        let gone = |id: &str| SeenGenerator { id: id.to_owned(), beat: NOW - 5 * SECOND, health: None, waiting: None };
+        let mut plays = seen("g1", Some(running.revision), running.revision);
+        plays.health.as_mut().expect("it is heard").stream = Some(StreamId::from_bits(1));
+        let ended = seen("g1", Some(aborted.revision), aborted.revision);
+        let [known, unknown] = [vec![gone("g2"), gone("g3")], vec![gone("g2")]];
+        let silent = |control: &Control, g1: &SeenGenerator, gone: &[SeenGenerator], streams: &[StreamState]| {
+            let all: Vec<SeenGenerator> = gone.iter().chain([g1]).cloned().collect();
+            names(&may_play(control, &all, &of_round(7, streams), NOW + 12 * SECOND))
+        };
+        // (what is so, the document, g1, who else Redis knows, the streams, who may play)
+        let cases = [
+            ("g1 alone has begun", &running, &plays, &known, vec![stream(1, false)], &[][..]),
+            ("g2 has ended", &running, &plays, &known, vec![stream(1, false), stream(2, true)], &[]),
+            ("g2 has not", &running, &plays, &known, vec![stream(1, false), stream(2, false)], &["g2", "g3"]),
+            ("Redis may have lost g3", &running, &plays, &unknown, vec![stream(1, false)], &["g2", "g3"]),
+            ("nobody has begun here", &running, &plays, &known, vec![], &["g2", "g3"]),
+            ("the round is over", &aborted, &ended, &known, vec![stream(1, true)], &[]),
+            ("g2 does not know", &aborted, &ended, &known, vec![stream(1, true), stream(2, false)], &["g2", "g3"]),
+            ("over, and Redis may have lost g3", &aborted, &ended, &unknown, vec![stream(1, true)], &["g2", "g3"]),
+        ];
+        for (what, control, g1, gone, streams, expected) in cases {
+            assert_eq!(silent(control, g1, gone, &streams), expected, "{what}");
+        }
     }
 
     #[test]

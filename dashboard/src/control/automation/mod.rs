@@ -369,7 +369,7 @@ impl Automation {
         if self.document.steered_elsewhere().is_some() {
             return Ok(self.document.tell_feed().await?);
         }
-        if self.document.is_unsaved() {
+        if self.document.is_behind() {
             self.document.edit().await.save_urgent().await?;
         }
         // The clock first: a round begins in time whatever else is slow.

@@ -108,6 +108,10 @@ impl Edit<'_> {
             tracing::warn!(%error, "the table of rounds is behind the control document");
         }
         let unpublished = document.publish(PUBLISH_TIMEOUT, now).await;
+        // What was stopped and could not be told outlives us. The next turn tries again.
+        if let Err(error) = document.keep_untold().await {
+            tracing::warn!(%error, "which stops nobody has been told of is not saved");
+        }
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 

@@ -30,20 +30,22 @@ use super::show::{self, Show};
 use super::stored::Stored;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, ControlRevision, Endpoint as Named, NewRound, UserId};
-use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, StreamId};
+use flowtest_contract::{RoundId, StreamId, utc_us};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
+use stops::Stop;
 use tokio::sync::watch;
 use urgent::Urgent;
 
 /// The name of the settings in the database.
 const SETTINGS: &str = "contest";
+/// That of the stops of which Redis has not been told.
+const UNTOLD: &str = "untold_stops";
 
 /// The control document of one contest.
 #[derive(Debug)]
@@ -61,11 +63,13 @@ pub struct Document {
     /// The platform's own addresses, which are denied whatever the settings say.
     own_addresses: Mutex<Vec<Denied>>,
     show: Stored<Show>,
+    /// The stops that nobody has been told of, as a restart finds them.
+    untold: Stored<Vec<Stop>>,
     facts: FeedFacts,
     known: Mutex<Known>,
 }
 
-/// What is known beside the document. Nothing in it is needed after a restart.
+/// What is known beside the document. Of this a restart needs only `untold`, which is saved.
 #[derive(Debug, Default)]
 struct Known {
     /// Why the document is not in Redis, generators cannot be heard, and Redis takes no writes: each is set and cleared by who
@@ -90,7 +94,7 @@ struct Known {
     /// What is in force and not in the database, in its order.
     unsaved: Vec<Urgent>,
     /// Stops that were made here and of which Redis has not been told.
-    untold: Vec<Change>,
+    untold: Vec<Stop>,
     roster: Arc<Roster>,
     /// Endpoints as they were set last, and since when their owners have named these servers.
     named: HashMap<UserId, (Named, UtcUs)>,
@@ -144,13 +148,17 @@ impl Document {
     /// Reads what the database holds.
     pub(super) async fn open(contest: &str, accounts: Accounts, link: Link, now: UtcUs) -> Result<Document, OpenError> {
         let saved = accounts.control().await?;
-        let known = Known { saved: saved.as_ref().map(|saved| saved.revision), ..Known::default() };
+        let revision = saved.as_ref().map(|saved| saved.revision);
         let control = saved.map(|saved| Control::from_json(&saved.document)).transpose()?;
         if let Some(control) = control.as_ref().filter(|control| control.contest.name != contest) {
             return Err(OpenError::Contest { found: control.contest.name.clone(), wanted: contest.to_owned() });
         }
         let settings = Stored::open(&accounts, SETTINGS, Settings::from_text, Settings::to_text).await?;
         let show = Stored::open(&accounts, show::SETTING, Show::from_text, Show::to_text).await?;
+        let untold = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
+        let text = |untold: &Vec<Stop>| serde_json::to_string(untold).map_err(|error| error.to_string());
+        let untold = Stored::open(&accounts, UNTOLD, untold, text).await?;
+        let known = Known { saved: revision, untold: untold.value().to_vec(), ..Known::default() };
         Ok(Document {
             database: steering::database_id(&accounts, now).await?,
             contest: contest.to_owned(),
@@ -162,6 +170,7 @@ impl Document {
             settings,
             own_addresses: Mutex::default(),
             show,
+            untold,
             known: Mutex::new(known),
         })
     }
@@ -298,9 +307,41 @@ impl Document {
             return false;
         }
         known.decide();
-        self.control.send_replace(Some(Arc::clone(next)));
-        self.facts.set_control(next);
+        self.set_in_force(&mut known, next);
         true
+    }
+
+    /// Another document counts from now on, and what it stops is noted.
+    fn set_in_force(&self, known: &mut Known, next: &Arc<Control>) {
+        if let Some(before) = self.control.send_replace(Some(Arc::clone(next))) {
+            let stops = Stop::between(&before, next);
+            known.untold.retain(|stop| !stops.contains(stop));
+            known.untold.extend(stops);
+        }
+        self.facts.set_control(next);
+    }
+
+    /// Whether a restart would know of another set of stops that nobody has been told of.
+    fn is_unkept(&self) -> bool {
+        *self.untold.value() != self.known().untold
+    }
+
+    /// Saves which stops nobody has been told of, where that has changed.
+    async fn keep_untold(&self) -> Result<(), ChangeError> {
+        if !self.is_unkept() {
+            return Ok(());
+        }
+        let untold = self.known().untold.clone();
+        let kept = self.untold.put(&self.accounts, untold, &Actor::program(), utc_us()).await;
+        if let Err(ChangeError::Accounts(flowtest_accounts::Error::Stale { .. })) = kept {
+            // Another process on this database has its own, which are as good as ours.
+            self.untold.follow(&self.accounts).await.map_err(|error| ChangeError::Unfit(error.to_string()))?;
+            let (theirs, mut known) = (self.untold.value(), self.known());
+            let new: Vec<Stop> = theirs.iter().filter(|stop| !known.untold.contains(stop)).cloned().collect();
+            known.untold.extend(new);
+            return Ok(());
+        }
+        kept
     }
 
     /// Takes over settings that another process has saved since.

@@ -49,22 +49,23 @@ impl Document {
             return Some(message);
         }
         let until = Instant::now() + timeout;
-        let mut found = self.put(&control, until, now).await;
+        let mut found = self.put(&control, None, until, now).await;
         if let Ok(Held::Unknown(other)) = found {
             found = match self.origin(&other).await {
                 Origin::Ours => {
                     self.known().held = Some(Arc::new(*other));
-                    self.put(&control, until, now).await
+                    self.put(&control, None, until, now).await
                 }
                 Origin::StopOfOurs => Ok(Held::Stopped(other)),
-                Origin::Foreign => Ok(Held::Foreign(Conflict::with(&control, *other))),
+                // It stays, but for what was stopped here.
+                Origin::Foreign => self.put(&control, Some(other), until, now).await,
             };
         }
         if let Ok(Held::Stopped(other)) = found {
             self.known().decided = Some(Arc::new((*other).clone()));
             self.heed_stop(other.revision);
             control = self.control()?;
-            found = self.put(&control, until, now).await;
+            found = self.put(&control, None, until, now).await;
         }
         // What we saved ourselves while Redis was asked is no conflict.
         let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
@@ -79,7 +80,14 @@ impl Document {
         known.publishing.clone().or(conflict)
     }
 
-    async fn put(&self, control: &Arc<Control>, until: Instant, now: UtcUs) -> Result<Held, LinkError> {
+    /// `foreign`: a document that is known to be somebody else's.
+    async fn put(
+        &self,
+        control: &Arc<Control>,
+        foreign: Option<Box<Control>>,
+        until: Instant,
+        now: UtcUs,
+    ) -> Result<Held, LinkError> {
         let (held, decided, own_stop, told) = {
             let known = self.known();
             (known.held.clone(), known.decided.clone(), known.own_stop.clone(), known.untold.clone())
@@ -89,7 +97,8 @@ impl Document {
             let upon = |found: &Control| stopped_as(&ours, &untold, found, now);
             let others_stop =
                 decided.as_deref().filter(|decided| decided.halted && own_stop.as_deref() != Some(*decided));
-            put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, upon)
+            let is_foreign = |found: &Control| foreign.as_deref() == Some(found);
+            put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, is_foreign, upon)
         });
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
         let is_told = match &held {
@@ -109,7 +118,8 @@ impl Document {
             known.held = Some(Arc::clone(control));
             known.decided = None;
         }
-        if is_told && known.untold == told {
+        // A stop that came meanwhile is not in what was put.
+        if is_told && known.untold == told && self.control().is_some_and(|newest| Arc::ptr_eq(&newest, control)) {
             known.untold.clear();
         }
         drop(known);
@@ -135,6 +145,13 @@ impl Document {
         };
         let unsaid = if found.halted { Origin::StopOfOurs } else { Origin::Ours };
         tokio::time::timeout(ORIGIN_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(unsaid)
+    }
+
+    /// Whether Redis holds somebody else's document, and what was stopped here stands upon that.
+    pub(super) fn has_stopped_theirs(&self) -> bool {
+        let known = self.known();
+        let theirs = known.conflict.as_ref().and_then(|conflict| conflict.found.as_ref());
+        known.publishing.is_none() && known.untold.is_empty() && theirs.is_some() && theirs == known.own_stop.as_ref()
     }
 
     /// Who kept the split before this look, where that was somebody else. A generator does so until a dashboard is there; what
@@ -187,14 +204,15 @@ impl Conflict {
 }
 
 /// Publishes over what is ours: `held`, which we have put there or know to be ours, and `decided`, somebody else's upon which we
-/// have gone on. A stop in that one is not taken back by going on. `stopped`: another's newer document with what was stopped here
-/// and nobody has been told of, where that is to be.
+/// have gone on. A stop in that one is not taken back by going on. `is_foreign`: whether one is known to be another's; a newer one
+/// is. `stopped`: such a one with what was stopped here and nobody has been told of, where that is to be.
 fn put(
     scoreboard: &mut Scoreboard,
     ours: &Control,
     held: Option<&Control>,
     decided: Option<&Control>,
     others_stop: Option<&Control>,
+    is_foreign: impl Fn(&Control) -> bool,
     stopped: impl Fn(&Control) -> Option<Control>,
 ) -> Result<Held, ScoreboardError> {
     let is_stop = |found: &Control| {
@@ -205,13 +223,13 @@ fn put(
         Ok(Some(found)) if found == *ours => Ok(ControlEdit::Leave(Held::Ours)),
         Ok(Some(found)) if is_stop(&found) => Ok(ControlEdit::Leave(Held::Stopped(Box::new(found)))),
         // One that stops all traffic may be the stop of an older one of ours, to which Redis has fallen back.
-        Ok(Some(found)) if found.revision > ours.revision && (ours.halted || !found.halted) => {
+        Ok(Some(found)) if is_foreign(&found) || (found.revision > ours.revision && (ours.halted || !found.halted)) => {
             Ok(match stopped(&found) {
                 // Whoever steers: a stop waits for nobody.
                 Some(stopped) => {
                     ControlEdit::Put(Box::new(stopped.clone()), Held::StoppedHere(Conflict::newer(ours, stopped)))
                 }
-                None => ControlEdit::Leave(Held::Foreign(Conflict::newer(ours, found))),
+                None => ControlEdit::Leave(Held::Foreign(Conflict::with(ours, found))),
             })
         }
         Ok(Some(found)) if held != Some(&found) && decided != Some(&found) && (found.halted || !ours.halted) => {

@@ -8,6 +8,7 @@ use super::edit::Edit;
 use super::stops::urgently;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
+use crate::control::readiness::Unsaved;
 use flowtest_accounts::{Actor, Error};
 use flowtest_contest::Control;
 use flowtest_contest::lifecycle::Change;
@@ -59,7 +60,8 @@ impl Document {
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
         let control = self.put_in_force(None, change, what, 0, by, now)?;
-        let unpublished = self.publish(PUBLISH_TIMEOUT, now).await;
+        // Over somebody else's document it stays a conflict, and generators know of the stop.
+        let unpublished = self.publish(PUBLISH_TIMEOUT, now).await.filter(|_| !self.has_stopped_theirs());
         let document = Arc::clone(self);
         // A task of its own: it goes on when nobody waits for it any more.
         let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
@@ -109,14 +111,10 @@ impl Document {
         let mut next = urgently(&current, &change, now)?;
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
-        if matches!(change, Change::Halt { halted: true } | Change::Pause) {
-            known.untold.push(change.clone());
-        }
         let (what, by) = (what.to_owned(), by.clone());
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
         known.decide();
-        self.control.send_replace(Some(Arc::clone(&control)));
-        self.facts.set_control(&control);
+        self.set_in_force(&mut known, &control);
         Ok(control)
     }
 
@@ -134,15 +132,27 @@ impl Document {
     }
 
     /// Whether something is in force that the database does not hold.
-    pub fn is_unsaved(&self) -> bool {
-        !self.known().unsaved.is_empty()
+    pub fn unsaved(&self) -> Unsaved {
+        let known = self.known();
+        match (known.unsaved.is_empty(), known.untold.is_empty()) {
+            (true, _) => Unsaved::Nothing,
+            (false, true) => Unsaved::Change,
+            (false, false) => Unsaved::UntoldStop,
+        }
+    }
+
+    /// Whether the database is to hold something that it does not.
+    pub(in crate::control) fn is_behind(&self) -> bool {
+        self.unsaved() != Unsaved::Nothing || self.is_unkept()
     }
 }
 
 impl Edit<'_> {
-    /// Saves what is in force and was not saved, in its order.
-    pub(in crate::control) async fn save_urgent(&self) -> Result<(), Error> {
+    /// Saves what is in force and was not saved, in its order. Before it, which stops nobody has been told of: a restart between
+    /// the two then finds no stop that it would keep to itself.
+    pub(in crate::control) async fn save_urgent(&self) -> Result<(), ChangeError> {
         let document = self.document;
+        document.keep_untold().await?;
         loop {
             let (urgent, saved) = {
                 let known = document.known();
@@ -161,7 +171,7 @@ impl Edit<'_> {
                     document.follow_database().await?;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             let mut known = document.known();
             known.unsaved.remove(0);

@@ -17,7 +17,7 @@ pub use generator::{
     as_heard, is_heard, judge_generator, may_play_on, until, with_trust, with_what_it_follows, with_who_waits,
 };
 pub use platform::{CORE_RATE, EXCHANGE_BYTES, peak, step_message};
-pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested};
+pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested, Unsaved};
 
 use check::List;
 

@@ -3,7 +3,7 @@
 use super::check::{Group, List, Mark};
 use super::contestant::{judge_contestant, judge_test};
 use super::generator::heard;
-use super::situation::{Contestant, House, Situation, Tested};
+use super::situation::{Contestant, House, Situation, Tested, Unsaved};
 use crate::control::instant;
 use flowtest_contest::breakpoint::Breakpoint;
 use flowtest_contest::contest::{Load, Phase};
@@ -39,11 +39,15 @@ pub(super) fn certificates(list: &mut List, situation: &Situation) {
 pub(super) fn database(list: &mut List, situation: &Situation) {
     let free_mib = situation.database.free_bytes.map(|bytes| bytes >> 20);
     let room = free_mib.map_or_else(String::new, |mib| format!(" {mib} MiB are free on its disk."));
-    let (mark, message) = match (&situation.database.trouble, situation.database.free_bytes) {
-        (Some(trouble), _) if situation.is_unsaved => {
-            (Mark::No, format!("{trouble} A change is in force that it does not hold yet."))
+    let unsaved = match situation.unsaved {
+        Unsaved::Nothing => "",
+        Unsaved::Change => " A change is in force that it does not hold yet.",
+        Unsaved::UntoldStop => {
+            " A stop is in force that neither it nor Redis holds yet: a restart of this dashboard would lose it."
         }
-        (Some(trouble), _) => (Mark::No, trouble.clone()),
+    };
+    let (mark, message) = match (&situation.database.trouble, situation.database.free_bytes) {
+        (Some(trouble), _) => (Mark::No, format!("{trouble}{unsaved}")),
         (None, Some(bytes)) if bytes < DISK_NO_BYTES => (Mark::No, format!("It is about to be full:{room} Make room.")),
         (None, Some(bytes)) if bytes < DISK_WARN_BYTES => (Mark::Warn, format!("It takes writes.{room} Make room.")),
         (None, _) => (Mark::Go, format!("It takes writes.{room}")),

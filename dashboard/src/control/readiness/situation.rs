@@ -18,8 +18,8 @@ pub struct Situation {
     pub database: DatabaseHealth,
     /// Why what is shown of a round cannot be read, though Redis answers.
     pub unread: Option<String>,
-    /// A stop or a split is in force that the database does not hold yet.
-    pub is_unsaved: bool,
+    /// What is in force that the database does not hold yet.
+    pub unsaved: Unsaved,
     /// How far this machine's clock is ahead of Redis's, in microseconds.
     pub clock_ahead_us: i64,
     /// What is wrong between our document and the one in Redis.
@@ -37,6 +37,17 @@ pub struct Situation {
     pub may_play: Vec<MayPlay>,
     /// The revision of the document that each generator who plays follows by now, or a newer one; 0 where nothing can be said.
     pub due_revision: u64,
+}
+
+/// What is in force and the database does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsaved {
+    #[default]
+    Nothing,
+    /// A stop or a split that Redis holds, or that may be made again.
+    Change,
+    /// A stop that Redis does not hold either: a restart would lose it.
+    UntoldStop,
 }
 
 /// How the database is.

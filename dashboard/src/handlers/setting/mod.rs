@@ -81,7 +81,10 @@ fn how_it_went(made: &Made) -> String {
             format!("Generators do not know of it yet: {why}. It is saved, and told as soon as that is over.")
         }
         (Some(why), Some(_)) => {
-            format!("Generators do not know of it yet: {why}. They are told as soon as that is over.")
+            format!(
+                "Generators do not know of it yet: {why}. They are told as soon as that is over; a restart of this dashboard \
+                 before that would lose it."
+            )
         }
     };
     match &made.unsaved {

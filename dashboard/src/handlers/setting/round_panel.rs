@@ -115,7 +115,11 @@ fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
             .map(|id| format!("Generator {id} has not said yet that it sends nothing: if it stays so, {BY_HAND}.")),
     );
     told.extend(status.may_play.iter().map(|one| {
-        format!("Generator {} is not heard, and may play on{}: {BY_HAND}.", one.id, readiness::until(one.until))
+        let until = readiness::until(one.until);
+        format!(
+            "Generator {} is not heard, and may play on{until}: {BY_HAND}. If it has died, rebuild there ends its stream.",
+            one.id
+        )
     }));
     told
 }

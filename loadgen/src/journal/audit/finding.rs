@@ -23,6 +23,14 @@ pub struct Finding {
     pub text: String,
 }
 
+impl Finding {
+    /// One that is about no round alone.
+    pub fn of_all(kind: Kind, difference: bool, text: String) -> Finding {
+        let (round, stream, contestant, field) = (None, None, None, None);
+        Finding { kind, difference, round, stream, contestant, field, journal: None, other: None, text }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

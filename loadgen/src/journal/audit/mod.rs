@@ -39,12 +39,13 @@ pub mod what_if;
 use crate::journal::flags::Audit;
 use crate::observe::results;
 use crate::{Failed, journal::folders};
+use finding::{Finding, Kind};
 use flowtest_contract::RoundId;
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::{StreamFolder, rounds_without_streams};
 use flowtest_scoreboard::ScoreboardError;
 use parking_lot::Mutex;
-use redis::Board;
+use redis::{Board, HeldRound};
 use report::AuditReport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,6 +77,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
             })?;
         }
     }
+    let mut unlooked = None;
     if let Some(board) = &board {
         let begun: Vec<_> =
             streams.iter().filter_map(|stream| Some((&stream.folder, stream.beginning.as_ref()?))).collect();
@@ -86,7 +88,8 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
             match board.look_for_all(&contests) {
                 // By an access list of before, a generator's user may read rounds, and not look which there are.
                 Err(error @ ScoreboardError::Permission { .. }) => {
-                    eprintln!("flowtest-loadgen: rounds of which no folder is here are not looked for: {error}");
+                    let text = format!("rounds of which no folder is here are not looked for: {error}");
+                    unlooked = Some(Finding::of_all(Kind::NoJournal, false, text));
                 }
                 looked => looked?,
             }
@@ -102,7 +105,14 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
             board.read_steps(contest, round, planned)?;
         }
     }
-    let held = board.map(Board::finish).transpose()?;
+    let mut held = board.map(Board::finish).transpose()?;
+    if let Some(held) = &mut held {
+        // A round may have begun since the folders were listed.
+        let listed: BTreeSet<_> = folders.iter().map(|folder| (folder.round, folder.stream)).collect();
+        let newest = folders::list(&flags.journals.journal)?;
+        let begun = newest.iter().filter(|folder| !listed.contains(&(folder.round, folder.stream)));
+        HeldRound::note_begun(held, begun);
+    }
     if let Some(contest) = &flags.contest {
         folders::are_of(
             contest,
@@ -113,6 +123,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     }
     let mut report = AuditReport::new(&streams, held.as_ref());
     report.add_unreadable(&unreadable);
+    report.findings.extend(unlooked);
     if let Some(what_if) = &what_if {
         let beginnings = streams.iter().filter_map(|stream| stream.beginning.as_ref());
         report.findings.extend(what_if.limits(beginnings, streams.iter().map(|stream| stream.untraced).sum()));

@@ -5,6 +5,7 @@ use flowtest_contest::State;
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_journal::stream::StreamFolder;
 use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
@@ -19,6 +20,8 @@ pub struct HeldRound {
     pub streams: BTreeMap<StreamId, HeldStream>,
     /// Fields that make no sense, each as a sentence.
     pub junk: Vec<String>,
+    /// No folder of it was named.
+    pub is_elsewhere: bool,
     /// See [`Board::read_steps`].
     pub steps: HeldSteps,
 }
@@ -41,6 +44,8 @@ pub struct HeldStream {
     /// The number at its end marker.
     pub end: Option<u64>,
     pub abandoned: bool,
+    /// Its journal was begun after the folders were listed; see [`HeldRound::note_begun`].
+    pub is_new: bool,
     /// The number of its histograms, where they are put beside its rows.
     histograms: Option<u64>,
     /// Rows, or histograms, too many for one command are being put just now.
@@ -64,6 +69,11 @@ impl HeldUpTo {
 }
 
 impl HeldStream {
+    /// Whether Redis counts anything of it.
+    pub fn counts(&self) -> bool {
+        self.seq.unwrap_or(0) > 0 || !self.rows.is_empty()
+    }
+
     pub fn up_to(&self) -> HeldUpTo {
         let tallies = self.seq.unwrap_or(0);
         // An end is put when all histograms are there; without a number of theirs the rows hold them.
@@ -170,7 +180,7 @@ impl Board {
             let Some((contest, round)) = keys::round_of(&key) else { continue };
             if contests.contains(contest) && !inner.rounds.contains_key(&round) {
                 let held = inner.read(contest, round)?;
-                inner.rounds.insert(round, held);
+                inner.rounds.insert(round, HeldRound { is_elsewhere: true, ..held });
             }
         }
         Ok(())
@@ -262,6 +272,17 @@ impl Inner {
 }
 
 impl HeldRound {
+    /// Streams whose journals are there now and were not when the folders were listed. Redis was asked after that, and whatever
+    /// it counts was on disk by then, so that only what is still not there is missing.
+    pub fn note_begun<'a>(rounds: &mut BTreeMap<RoundId, HeldRound>, begun: impl Iterator<Item = &'a StreamFolder>) {
+        for folder in begun {
+            let stream = rounds.get_mut(&folder.round).and_then(|round| round.streams.get_mut(&folder.stream));
+            if let Some(stream) = stream {
+                stream.is_new = true;
+            }
+        }
+    }
+
     fn from_fields(fields: &[(Vec<u8>, Vec<u8>)]) -> HeldRound {
         let mut held = HeldRound::default();
         for (field, value) in fields {

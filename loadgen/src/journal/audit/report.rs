@@ -102,8 +102,11 @@ impl AuditReport {
             report.rounds.push(Round::new(id, streams, held, &findings));
             report.findings.extend(findings);
         }
+        let others = held.into_iter().flatten();
+        let (elsewhere, others): (Vec<_>, Vec<_>) = others.partition(|(_, held)| held.is_elsewhere);
+        report.findings.extend(round::elsewhere(elsewhere.into_iter(), streams));
         // Rounds that have a folder, and nothing of a stream in it.
-        for (id, held) in held.into_iter().flatten() {
+        for (id, held) in others {
             if streams.iter().all(|stream| stream.folder.round != *id) {
                 report.findings.extend(round::without_streams(*id, held));
             }

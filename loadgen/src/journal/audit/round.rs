@@ -10,13 +10,15 @@ use super::stream::{Halves, Snapshot, Stream, StreamStanding, Sums};
 use crate::journal::folders;
 use flowtest_contest::State;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::text::percent;
+use flowtest_contract::text::{percent, shown};
 use flowtest_contract::{RoundId, Row, StreamId, Tally};
 use flowtest_journal::stream::Tail;
 use std::collections::HashSet;
 
 /// Differences of one stream that are told one by one: where one row is wrong, all may be.
 const TOLD_MAX: usize = 100;
+/// Rounds of which no folder is here that are told by their ids.
+const ELSEWHERE_MAX: usize = 10;
 /// Stretches of time in which two streams held a request in common that are looked at: each costs a reading of both.
 const COMMON_MAX: usize = 16;
 
@@ -44,6 +46,30 @@ pub fn without_streams(round: RoundId, held: &HeldRound) -> Vec<Finding> {
     notes.findings
 }
 
+/// What Redis holds of rounds of which no folder was named. That they are missing is one finding: to a copy of one round, all
+/// others are.
+pub fn elsewhere<'a>(rounds: impl Iterator<Item = (&'a RoundId, &'a HeldRound)>, here: &[Stream]) -> Vec<Finding> {
+    let (mut missing, mut findings) = (Vec::new(), Vec::new());
+    for (round, held) in rounds {
+        let (without, others): (Vec<Finding>, Vec<Finding>) =
+            without_streams(*round, held).into_iter().partition(|finding| finding.kind == Kind::NoJournal);
+        missing.extend(without.iter().any(|finding| finding.difference).then(|| round.to_string()));
+        findings.extend(others.into_iter().filter(|finding| finding.kind != Kind::RedisState));
+    }
+    let what = match missing.as_slice() {
+        [] => return findings,
+        [round] => format!("round {round}"),
+        rounds if rounds.len() <= ELSEWHERE_MAX => format!("{} rounds ({})", rounds.len(), rounds.join(", ")),
+        rounds => format!("{} rounds ({}, ..)", rounds.len(), rounds[..ELSEWHERE_MAX].join(", ")),
+    };
+    let own = here.first().and_then(|stream| stream.folder.path.parent()).map(shown);
+    let own =
+        own.map_or_else(String::new, |own| format!(", or this round's own folder, to audit it alone: --journal {own}"));
+    let text = format!("Redis counts {what} of which no folder is here: name those of all generators{own}");
+    findings.push(Finding::of_all(Kind::NoJournal, true, text));
+    findings
+}
+
 struct Notes {
     round: RoundId,
     findings: Vec<Finding>,
@@ -51,17 +77,8 @@ struct Notes {
 
 impl Notes {
     fn note(&mut self, kind: Kind, difference: bool, stream: Option<StreamId>, text: String) -> &mut Finding {
-        self.findings.push(Finding {
-            kind,
-            difference,
-            round: Some(self.round.to_string()),
-            stream: stream.map(|stream| stream.to_string()),
-            contestant: None,
-            field: None,
-            journal: None,
-            other: None,
-            text,
-        });
+        let (round, stream) = (Some(self.round.to_string()), stream.map(|stream| stream.to_string()));
+        self.findings.push(Finding { round, stream, ..Finding::of_all(kind, difference, text) });
         self.findings.last_mut().expect("it was pushed")
     }
 
@@ -289,8 +306,9 @@ impl Notes {
         for stream in streams {
             match held.streams.get(&stream.folder.stream) {
                 Some(held) => self.held(stream, held, sealed),
-                // One that was given up while the round was being armed here, or never began.
-                None if stream.last_counted == 0 => {}
+                // One that was given up while the round was being armed here, or never began; or that has joined the round since
+                // it was read.
+                None if stream.last_counted == 0 || stream.standing == StreamStanding::Live => {}
                 None => {
                     let id = stream.folder.stream;
                     let text = format!("Redis does not know stream {id}: {}", remedy(sealed));
@@ -300,7 +318,12 @@ impl Notes {
         }
         for (id, other) in &held.streams {
             if streams.iter().all(|stream| stream.folder.stream != *id) {
-                if other.seq.unwrap_or(0) == 0 && other.rows.is_empty() {
+                if other.is_new {
+                    let text = format!("stream {id} was begun while this was read: it is not audited");
+                    self.note(Kind::Live, false, Some(*id), text);
+                    continue;
+                }
+                if !other.counts() {
                     let text =
                         format!("Redis knows stream {id}, which never counted anything; its journal is not here");
                     self.note(Kind::NoJournal, false, Some(*id), text);

@@ -64,17 +64,7 @@ impl WhatIf {
 }
 
 fn remark(text: &str) -> Finding {
-    Finding {
-        kind: Kind::WhatIf,
-        difference: false,
-        round: None,
-        stream: None,
-        contestant: None,
-        field: None,
-        journal: None,
-        other: None,
-        text: text.to_owned(),
-    }
+    Finding::of_all(Kind::WhatIf, false, text.to_owned())
 }
 
 /// When the round started: as its contest says, or as its deadlines show, or else when its journal did.
