@@ -23,6 +23,7 @@ export class Seconds {
     this.said = document.querySelector("[data-seconds-said]");
     this.round = document.querySelector("[data-seconds-round]");
     this.seconds = [];
+    this.answers = 0;
     this.at = -1;
     [this.earlier, this.later] = ["earlier", "later"].map((name) => document.querySelector(`[data-seconds-${name}]`));
     // From when on; null: the newest, which goes on with the round.
@@ -49,8 +50,10 @@ export class Seconds {
     const { number, state } = this.feed.state.round ?? {};
     const round = Number(this.round?.value) || number;
     const goesOn = round === number && GOES_ON.has(state);
-    const said = `${round} ${goesOn}`;
-    if (this.polled !== said) [this.polled, this.answers] = [said, 0];
+    // Before the first frame it is not known.
+    const said = state && `${round} ${goesOn}`;
+    if (this.polled && this.polled !== said) this.answers = 0;
+    this.polled = said;
     const isWhole = !goesOn && this.answers >= ANSWERS_OF_OVER;
     if (!document.hidden && this.from === null && !isWhole && (await this.ask())) this.answers += 1;
     setTimeout(() => this.poll(), ASK_MS + Math.random() * 1_000);

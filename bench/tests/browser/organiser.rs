@@ -137,8 +137,9 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         team.until(is_frozen).await;
         still_goes_on().await;
         // What the dashboard refuses it says itself, such as a round that waits for a word.
-        let refuse = "window.real = window.fetch; window.fetch = async () => \
-                      new Response(JSON.stringify({ message: 'Say on Control whether it counts.' }), { status: 409 })";
+        let refuse = "window.real = window.fetch; const message = 'Say on Control whether it counts.'; \
+                      window.fetch = async (address, how) => String(address).startsWith('/api/reveal') ? \
+                      new Response(JSON.stringify({ message }), { status: 409 }) : window.real(address, how)";
         admin.run(refuse, vec![]).await;
         admin.click("[data-reveal-next]").await;
         admin
