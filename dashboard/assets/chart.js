@@ -36,6 +36,7 @@ export class Lines {
     // No line goes on beyond this instant, in seconds.
     this.until = Infinity;
     this.ids = [];
+    this.drawn = "";
     this.zoomed = false;
     this.colours = paint();
     this.fitted = new Map();
@@ -52,9 +53,11 @@ export class Lines {
   choose(ids) {
     const teams = ids.filter((id) => id !== HOUSE).slice(0, TINTS);
     const chosen = ids.includes(HOUSE) ? [...teams, HOUSE] : teams;
-    if (chosen.join() === this.ids.join() && this.plot) return;
-    this.ids = chosen;
     this.tints.assign(teams, (id) => this.feed.colour(id));
+    // On a wall bars share the colours while everybody climbs: the same lines may come back in others.
+    const drawn = chosen.map((id) => `${id} ${this.tints.of.get(id)}`).join();
+    if (drawn === this.drawn && this.plot) return;
+    [this.ids, this.drawn] = [chosen, drawn];
     this.build();
   }
 

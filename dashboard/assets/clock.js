@@ -47,7 +47,8 @@ export function localise(root = document) {
 export function away(ms) {
   const seconds = Math.round((ms - real()) / 1000);
   const size = Math.abs(seconds);
-  if (size < 10) return "now";
+  // What is to come is counted to its second; what has been is not.
+  if (size < 10 && seconds <= 0) return "now";
   const units = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]];
   const [length, unit] = units.find(([one]) => size >= one);
   const words = `${Math.floor(size / length)} ${unit}`;

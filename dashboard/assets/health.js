@@ -54,6 +54,11 @@ export class Health {
     this.show({ tone: "warn", title: "Not known", message: `The dashboard has not answered since ${clockText(heardAt)}: how your server does now is not known here. Look whether this device is online; the page goes on asking.`, since_ms: null });
   }
 
+  // Whoever is signed out is told nothing of a server.
+  signedOut(heardAt) {
+    this.show({ tone: "warn", title: "Signed out", text: `Your session has ended, and nothing here is newer than ${clockText(heardAt)}. What you have typed is still here: sign in again to see how your server does.`, since_ms: null });
+  }
+
   tab(title) {
     const sign = SIGN[this.tone];
     const words = sign ? `${sign} ${title} · ${this.title}` : this.title;

@@ -27,9 +27,12 @@ let invalidBefore;
 
 const sleep = (length) => new Promise((done) => { setTimeout(done, length); });
 
+// What was asked without a session that goes on.
+class SignedOut extends Error {}
+
 async function json(address) {
   const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
-  if (answer.status === 401) { sessionEnded(); return null; }
+  if (answer.status === 401) { sessionEnded(); throw new SignedOut(); }
   return answer.ok ? answer.json() : null;
 }
 
@@ -39,7 +42,8 @@ export function indexPage(feed) {
   follow("probe", "/index/probe/", showProbe);
   follow("practice", "/index/practice/", showPractice(advice));
   const shown = new Shown();
-  const seconds = new Seconds(document.querySelector("[data-seconds]"), main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "", (from, to) => shown.during(from, to));
+  const of = main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "";
+  const seconds = new Seconds(document.querySelector("[data-seconds]"), feed, of, (from, to) => shown.during(from, to));
   if (main.hasAttribute("data-readonly")) return;
   const health = new Health(document.querySelector("[data-health]"));
   const curve = [];
@@ -48,8 +52,8 @@ export function indexPage(feed) {
   let unheard = 0;
   addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(timer); ask(); } });
   const ask = async () => {
-    let me = null;
-    try { me = await json("/api/me"); } catch { /* asked again */ }
+    let [me, isOut] = [null, false];
+    try { me = await json("/api/me"); } catch (error) { isOut = error instanceof SignedOut; }
     if (me) {
       [heardAt, unheard] = [now(), 0];
       show(me, feed, advice, curve);
@@ -58,7 +62,8 @@ export function indexPage(feed) {
       ledger(me.ledger);
       climb(me.climb);
       shown.again();
-    } else if (++unheard >= LOST_AFTER) health.lost(heardAt);
+    } else if (isOut) health.signedOut(heardAt);
+    else if (++unheard >= LOST_AFTER) health.lost(heardAt);
     clearTimeout(timer);
     timer = setTimeout(ask, (document.hidden ? ASK_HIDDEN_MS : ASK_MS) + Math.random() * 500);
   };
@@ -299,13 +304,18 @@ async function follow(what, address, show) {
   const out = document.querySelector(`[data-${what}-out]`);
   const id = out?.dataset[`${what}Id`];
   if (!id) return;
+  const end = (words) => out.replaceChildren(element("p", "bad", words));
+  let isHeard = false;
   for (let tries = 0; tries < POLLS_MAX; tries++) {
     let report = null;
-    try { report = await json(address + encodeURIComponent(id)); } catch { /* asked again */ }
+    try { report = await json(address + encodeURIComponent(id)); } catch (error) {
+      if (error instanceof SignedOut) { end("Your session has ended: sign in to see what came of it."); return; }
+    }
+    isHeard ||= Boolean(report);
     if (report && show(out, report)) return;
     await sleep(POLL_MS);
   }
-  out.replaceChildren(element("p", "bad", "No generator answered. Try again; if it stays so, tell the organiser."));
+  end(isHeard ? "No generator answered. Try again; if it stays so, tell the organiser." : "The dashboard did not answer. Load this page again.");
 }
 
 // Nothing before a generator has answered.

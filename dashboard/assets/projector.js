@@ -36,7 +36,13 @@ class Room extends EventTarget {
     if (row) this.follow(row);
   }
 
-  follow(row) { if (this.followed !== row) { this.followed = row; this.watch.observe(row); } }
+  follow(row) {
+    if (this.followed === row) return;
+    // One row says how high they are: one that was the first before may have more to say, or less.
+    if (this.followed) this.watch.unobserve(this.followed);
+    this.followed = row;
+    this.watch.observe(row);
+  }
 
   get rows() { return innerWidth <= 900 ? 100 : Math.max(3, Math.floor(this.height / this.row)); }
 }
@@ -82,8 +88,7 @@ function board(feed) {
   feed.addEventListener("frame", () => {
     const wasHidden = chart.hidden;
     chart.hidden = climb.show(feed.standings());
-    // The bars had the colours: the lines take theirs again.
-    if (wasHidden && !chart.hidden) { lines.ids = []; draw(); }
+    if (wasHidden && !chart.hidden) draw();
   });
   const draw = () => {
     if (feed.state.seq < 0 || chart.hidden) return;

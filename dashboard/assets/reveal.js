@@ -34,7 +34,7 @@ export class Reveal {
     this.next.addEventListener("click", () => this.go(this.step + 1));
     this.back.addEventListener("click", () => this.go(this.step - 1));
     addEventListener("keydown", (event) => {
-      if (["ArrowRight", "PageDown"].includes(event.key) || (event.key === " " && event.target === document.body)) { event.preventDefault(); this.go(this.step + 1); }
+      if (["ArrowRight", "PageDown"].includes(event.key) || (event.key === " " && !event.target.closest("a, button"))) { event.preventDefault(); this.go(this.step + 1); }
       if (["ArrowLeft", "PageUp"].includes(event.key)) { event.preventDefault(); this.go(this.step - 1); }
     });
     this.go(this.step);
@@ -47,8 +47,9 @@ export class Reveal {
       const from = this.frozen == null ? "" : `&frozen=${this.frozen}`;
       const answer = await fetch(`/api/reveal?step=${step}${from}`, { headers: { accept: "application/json" }, credentials: "same-origin" });
       if (answer.status === 401) { sessionEnded(); return; }
-      if (!answer.ok) throw new Error(String(answer.status));
-      this.show(await answer.json());
+      const stage = await answer.json();
+      // Such as a round that waits for a word of the organisers.
+      if (answer.ok) this.show(stage); else this.said.textContent = stage.message;
     } catch { this.said.textContent = "The dashboard does not answer: press again"; } finally { this.isAsking = false; }
   }
 

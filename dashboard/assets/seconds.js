@@ -11,15 +11,19 @@ const [SLOW_TOP, SLOW_HEIGHT] = [66, 34];
 const WINDOW_MS = 600_000;
 const SVG = "http://www.w3.org/2000/svg";
 const KINDS = ["verified", "wrong", "failed"];
+const GOES_ON = new Set(["running", "paused", "draining"]);
+// The last row of a round may be kept a moment after it is said to be over.
+const ANSWERS_OF_OVER = 2;
 
 export class Seconds {
   // `of`: another's number, where an organiser looks; `open` is called with the span of a second that was chosen.
-  constructor(box, of, open) {
+  constructor(box, feed, of, open) {
     if (!box) return;
-    Object.assign(this, { box, of, open });
+    Object.assign(this, { box, feed, of, open });
     this.said = document.querySelector("[data-seconds-said]");
     this.round = document.querySelector("[data-seconds-round]");
     this.seconds = [];
+    this.answers = 0;
     this.at = -1;
     [this.earlier, this.later] = ["earlier", "later"].map((name) => document.querySelector(`[data-seconds-${name}]`));
     // From when on; null: the newest, which goes on with the round.
@@ -41,11 +45,21 @@ export class Seconds {
     this.poll();
   }
 
+  // Of a round that does not go on nothing changes: it is read until it is whole.
   async poll() {
-    if (!document.hidden && this.from === null) await this.ask();
+    const { number, state } = this.feed.state.round ?? {};
+    const round = Number(this.round?.value) || number;
+    const goesOn = round === number && GOES_ON.has(state);
+    // Before the first frame it is not known.
+    const said = state && `${round} ${goesOn}`;
+    if (this.polled && this.polled !== said) this.answers = 0;
+    this.polled = said;
+    const isWhole = !goesOn && this.answers >= ANSWERS_OF_OVER;
+    if (!document.hidden && this.from === null && !isWhole && (await this.ask())) this.answers += 1;
     setTimeout(() => this.poll(), ASK_MS + Math.random() * 1_000);
   }
 
+  // Whether there was an answer.
   async ask() {
     const address = new URL("/api/me/seconds", location.href);
     if (this.round?.value) address.searchParams.set("round", this.round.value);
@@ -54,7 +68,8 @@ export class Seconds {
     try {
       const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
       if (answer.ok) this.show(await answer.json());
-    } catch { /* asked again */ }
+      return answer.ok;
+    } catch { return false; /* asked again */ }
   }
 
   show(window) {

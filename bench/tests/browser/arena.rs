@@ -93,12 +93,25 @@ impl Arena {
         must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
     }
 
-    /// Adjusts the points of somebody.
-    pub(crate) fn adjust(&self, name: &str, points: &str, reason: &str) {
+    /// The number of the account of somebody who is on the board.
+    fn account(&self, name: &str) -> String {
         let standings = self.standings();
         let lines = standings["standings"].as_array().into_iter().flatten();
         let line = lines.clone().find(|line| line["name"] == name).expect("it is on the board");
-        let id = line["id"].as_str().and_then(|id| id.strip_prefix('u')).expect("an account");
+        line["id"].as_str().and_then(|id| id.strip_prefix('u')).expect("an account").to_owned()
+    }
+
+    /// Signs somebody out, everywhere.
+    pub(crate) fn end_sessions(&self, name: &str) {
+        let id = self.account(name);
+        let page = must(self.admin.visitor.open(&format!("/setting?who={name}")));
+        let form = must(page.form(&format!("/setting/user/{id}/end-sessions")));
+        must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
+    }
+
+    /// Adjusts the points of somebody.
+    pub(crate) fn adjust(&self, name: &str, points: &str, reason: &str) {
+        let id = self.account(name);
         let page = must(self.admin.visitor.open(&format!("/setting?team={id}")));
         let form = must(page.form(&format!("/setting/contestant/{id}/adjust")));
         let form = form.with("points", points).with("reason", reason);

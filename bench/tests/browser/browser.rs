@@ -249,6 +249,13 @@ impl Browser {
         .await;
     }
 
+    /// Presses a key, where the cursor is.
+    pub(crate) async fn key(&self, key: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            self.cdp("Input.dispatchKeyEvent", json!({ "type": kind, "key": key })).await;
+        }
+    }
+
     /// Does something with an element. A page that follows the round may put another one in its place meanwhile.
     async fn with_element(&self, css: &str, act: impl AsyncFn(WebElement) -> WebDriverResult<()>) {
         let mut tries = 0;

@@ -2,7 +2,7 @@
 //! next step, and why a step failed.
 
 use crate::arena::{Arena, PASSWORD};
-use crate::browser::{WIDTHS, play, turn};
+use crate::browser::{Browser, WIDTHS, play, turn};
 use crate::looks::{Findings, axe};
 
 /// Seven steps of nine seconds: the form measures a plan by the usual timeout.
@@ -58,8 +58,12 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         let held = "Math.round(document.querySelector('li[data-id] .climb-held').getBoundingClientRect().height)";
         wall.until(&format!("{held} > 20")).await;
         wall.picture("projector-climb", 1280).await;
-        // No two bars have the same colour, whatever the teams' own are, and the table has the same.
-        wall.run("document.querySelector('[data-chart]').lines.feed.colour = () => 3", vec![]).await;
+        // No two bars have the same colour, where all teams' own are the same and nobody has one yet; the table has theirs.
+        wall.run(
+            "const { lines } = document.querySelector('[data-chart]'); lines.feed.colour = () => 3; lines.tints.of = new Map()",
+            vec![],
+        )
+        .await;
         let seq = "document.querySelector('[data-chart]').lines.feed.state.seq";
         let seen = wall.run(&format!("return {seq}"), vec![]).await;
         let colours = "[...document.querySelectorAll('.climb-team')].map((one) => [one.className.match(/c[0-9]+/)?.[0], \
@@ -84,6 +88,8 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
 
         let mut findings = Findings::default();
         let axe = axe();
+        findings.ask(&wall, "projector with bars", axe.as_deref()).await;
+        findings.ask(&team, "index while it climbs", axe.as_deref()).await;
         findings.answers(&team, &["/api/me", "/live"]).await;
         for width in WIDTHS {
             team.resize(width).await;
@@ -99,6 +105,7 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         wall.until("document.querySelector('[data-climb-step]').textContent === 'what was held'").await;
         wall.until(&format!("{} === '400/s unbroken'", column("Bob"))).await;
         wall.picture("projector-held", 1280).await;
+        lines_come_back(&wall).await;
         let standings = arena.standings();
         let line = |name: &str| {
             let lines = standings["standings"].as_array().into_iter().flatten();
@@ -142,6 +149,7 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
             findings.look(&wall, "reveal by what is held", width).await;
             wall.picture("reveal-held", width).await;
         }
+        findings.ask(&wall, "reveal by what is held", axe.as_deref()).await;
         let report = wall.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
         let report = report.as_str().expect("a page");
         assert!(
@@ -154,4 +162,19 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
             browser.close().await;
         }
     });
+}
+
+/// After the bars the lines have the colours of the table again. What a next round would say, before it is played.
+async fn lines_come_back(wall: &Browser) {
+    let next = "const { feed } = document.querySelector('[data-chart]').lines; feed.hear = () => {}; \
+                const round = { ...feed.state.round, climb: null, state: 'armed' }; feed.state = { ...feed.state, round }; \
+                feed.show()";
+    wall.run(next, vec![]).await;
+    let drawn = "(({ plot, ids, colours, tints }) => plot && ids.map((id, at) => [id, colours[`c${tints.of.get(id)}`], \
+                 plot.series[at + 1].stroke()]))(document.querySelector('[data-chart]').lines)";
+    wall.until(&format!(
+        "({drawn})?.length === 2 && ({drawn}).every(([, tint, stroke]) => tint === stroke) && \
+         new Set(({drawn}).map(([, , stroke]) => stroke)).size === 2 && !document.querySelector('[data-show-chart]').hidden"
+    ))
+    .await;
 }

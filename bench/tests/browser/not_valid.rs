@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, CONTEST, PASSWORD};
 use crate::browser::{play, stage_is, turn};
+use crate::looks::{Findings, axe};
 use flowtest_contract::{RoundValidity, StreamId};
 use flowtest_scoreboard::Scoreboard;
 
@@ -40,6 +41,10 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         assert_eq!(team.count("[data-validity-names]").await, 0, "a team is not told whose fault it is");
         team.until("document.querySelector('[data-mini] rect.late')").await;
         team.until("!document.querySelector('[data-mini-late]').hidden").await;
+        let (mut findings, axe) = (Findings::default(), axe());
+        findings.ask(&team, "index of a round that is not valid", axe.as_deref()).await;
+        findings.ask(&admin, "chart of a round that is not valid", axe.as_deref()).await;
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         arena.until_state("sealed");
         for browser in [&team, &admin] {
             browser.until("document.querySelector('[data-validity]').hidden && window.stayed").await;

@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, PASSWORD, must, phase};
 use crate::browser::{Browser, play, stage_is, turn};
+use crate::looks::{Findings, axe};
 
 /// Presses a button of the page for control, and waits until the answer is there.
 async fn press(browser: &Browser, action: &str) {
@@ -19,6 +20,8 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         let admin = arena.admin_browser().await;
         let team = arena.browser().await;
         team.sign_in("alice", PASSWORD).await;
+        let (mut findings, axe) = (Findings::default(), axe());
+        let axe = axe.as_deref();
 
         // The difference is shown before anything is saved.
         admin.go("/setting/contest").await;
@@ -80,6 +83,7 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         team.until("!document.querySelector('[data-me-frozen]').hidden").await;
         let rank = team.words_of("[data-me-rank]").await;
         assert!(!rank.contains(" of "), "a frozen page tells a rank: {rank}");
+        findings.ask(&team, "index while the board is frozen", axe).await;
         // The wall knows the end while she is still frozen, and shows it place by place.
         admin.go("/chart?view=reveal").await;
         admin.until("document.querySelector('[data-reveal-board] li') !== null").await;
@@ -97,12 +101,14 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         admin.until(&format!("{points} === {frozen}")).await;
         admin.click("[data-reveal-next]").await;
         admin.until("document.querySelector('[data-reveal-board] li.waits')").await;
+        findings.ask(&admin, "reveal that waits", axe).await;
         admin.until(&format!("{points} === {frozen}")).await;
         admin.click("[data-reveal-next]").await;
         admin.until("document.querySelector('[data-reveal-board] li.resolved')").await;
         admin.until(&format!("{points} > {frozen}")).await;
         admin.click("[data-reveal-next]").await;
         admin.until("document.querySelector('[data-podium] .p1 .name')?.textContent === 'Alice'").await;
+        findings.ask(&admin, "reveal with the podium", axe).await;
         // In a window that is too low for the podium the buttons do not lie below the page's foot.
         admin.emulate(1280, 420).await;
         let edge = |css: &str, side: &str| format!("document.querySelector('{css}').getBoundingClientRect().{side}");
@@ -130,6 +136,16 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         arena.press("/setting/freeze");
         team.until(is_frozen).await;
         still_goes_on().await;
+        // What the dashboard refuses it says itself, such as a round that waits for a word.
+        let refuse = "window.real = window.fetch; const message = 'Say on Control whether it counts.'; \
+                      window.fetch = async (address, how) => String(address).startsWith('/api/reveal') ? \
+                      new Response(JSON.stringify({ message }), { status: 409 }) : window.real(address, how)";
+        admin.run(refuse, vec![]).await;
+        admin.click("[data-reveal-next]").await;
+        admin
+            .until("document.querySelector('[data-reveal-said]').textContent === 'Say on Control whether it counts.'")
+            .await;
+        admin.run("window.fetch = window.real", vec![]).await;
         // Who shares a place shares its height.
         let place = |id: &str, rank: u32| serde_json::json!({ "id": id, "display_name": id, "rank": rank, "points": 9, "resolved": true });
         let stage = serde_json::json!({
@@ -151,10 +167,14 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         team.run("Object.defineProperty(document, 'hidden', { value: true })", vec![]).await;
         team.until("document.title.startsWith('✕ Wrong Version')").await;
         team.until_words("v1 was right before the deadline").await;
+        findings.ask(&team, "index that has missed a deadline", axe).await;
         admin.go("/setting").await;
         admin.until_words("Alice has missed a deadline.").await;
         admin.until_words("wrong Version").await;
-        press(&admin, "/setting/unfreeze").await;
+        // Planned, the freeze ends by itself.
+        admin.unfold("/setting/reveal-at").await;
+        admin.fill_in("/setting/reveal-at", "at", "+3s").await;
+        press_here(&admin, "/setting/reveal-at").await;
         team.until("document.querySelector('[data-stage-frozen]').hidden").await;
         team.go("/chart").await;
         team.until("document.querySelector('tr.wrong.me .team-state')?.textContent.startsWith('wrong Version for')")
@@ -177,6 +197,7 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         let sealed = arena.standings();
         let line = sealed["standings"].as_array().into_iter().flatten().find(|line| line["name"] == "alice");
         assert_eq!(line.expect("she is there")["points"], points as i64, "{sealed}");
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         // The browser says so of the page that asks once more.
         admin.assert_clean_but(&["the server responded with a status of 422"]).await;
         team.assert_clean().await;

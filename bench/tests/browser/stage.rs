@@ -2,7 +2,7 @@
 
 use crate::arena::{ADMIN, Arena, PASSWORD, must};
 use crate::browser::{Browser, WIDTHS, play, say, stage_is, turn};
-use crate::looks::{Findings, walk};
+use crate::looks::{Findings, axe, walk};
 use flowtest_bench::contest_box::{Dashboard, Redis, Team};
 use flowtest_bench::viewers::show::{CONTEST, Show};
 use serde_json::{Value, json};
@@ -94,6 +94,7 @@ fn the_chart_of_199_teams_writes_what_is_seen_and_asks_for_no_layout() {
         browser.run(&format!("window.old = {last}.querySelector('.col-points').textContent"), vec![]).await;
         browser.run(&format!("{last}.scrollIntoView()"), vec![]).await;
         browser.until(&format!("{last}.querySelector('.col-points').textContent !== window.old")).await;
+        the_reveal_goes_by_keys_and_tells_many_together(&browser).await;
         if std::env::var_os("FLOWTEST_LONG").is_some() {
             pictures_of_many(&browser, &dashboard).await;
         }
@@ -101,6 +102,48 @@ fn the_chart_of_199_teams_writes_what_is_seen_and_asks_for_no_layout() {
         browser.close().await;
         show.close();
     });
+}
+
+/// From the last place to the podium and back; of later places nothing is in the page.
+async fn the_reveal_goes_by_keys_and_tells_many_together(browser: &Browser) {
+    browser.go("/chart?view=reveal").await;
+    let told = async |step: usize, said: &str, known: usize| {
+        let names = "document.querySelectorAll('[data-reveal-board] li[data-id]').length";
+        let unknown = "document.querySelectorAll('[data-reveal-board] li.unknown').length";
+        browser
+            .until(&format!(
+                "location.hash === '#{step}' && {names} === {known} && {unknown} === {TEAMS} - {known} && \
+                 document.querySelector('[data-reveal-said]').textContent === {}",
+                json!(said)
+            ))
+            .await;
+    };
+    told(0, "Who has won?", 0).await;
+    for (step, key, said, known) in [
+        (1, "ArrowRight", "Places 199 to 101", 99),
+        (2, " ", "Places 100 to 51", 149),
+        (3, "PageDown", "Places 50 to 21", 179),
+        (2, "ArrowLeft", "Places 100 to 51", 149),
+        (1, "PageUp", "Places 199 to 101", 99),
+    ] {
+        browser.key(key).await;
+        told(step, said, known).await;
+    }
+    // Whoever has scrolled goes on by the same keys.
+    browser.run("document.querySelector('[data-reveal-board]').focus()", vec![]).await;
+    browser.key(" ").await;
+    told(2, "Places 100 to 51", 149).await;
+    // Two groups, seven places, and of the first three each is announced; then there is nothing to go on to.
+    for step in 3..=18 {
+        browser.key("ArrowRight").await;
+        browser.until(&format!("location.hash === '#{step}'")).await;
+    }
+    told(18, "The podium", 199).await;
+    browser
+        .until(
+            "!document.querySelector('[data-podium]').hidden && document.querySelector('[data-reveal-next]').disabled",
+        )
+        .await;
 }
 
 /// The pages of the day with so many teams: pictures are kept, and nothing scrolls sideways.
@@ -114,12 +157,7 @@ async fn pictures_of_many(browser: &Browser, dashboard: &Dashboard) {
         [("chart-199", "/chart"), ("projector-199", "/chart?view=projector"), ("reveal-199", "/chart?view=reveal")];
     let seen = [walk(browser, "", &pages, None).await, walk(&team, "", &[("index-199", "/index")], None).await];
     findings.0.extend(seen.concat());
-    // The report is a file: it is shown as whoever opens it sees it.
-    let report = browser.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
-    browser.go("/no-such-page").await;
-    let frames = browser.cdp("Page.getFrameTree", json!({})).await;
-    let frame = frames["frameTree"]["frame"]["id"].clone();
-    browser.cdp("Page.setDocumentContent", json!({ "frameId": frame, "html": report })).await;
+    open_report(browser).await;
     for width in WIDTHS {
         browser.resize(width).await;
         browser.picture("report-199", width).await;
@@ -130,6 +168,15 @@ async fn pictures_of_many(browser: &Browser, dashboard: &Dashboard) {
     team.assert_clean().await;
     browser.assert_clean_but(&["no-such-page"]).await;
     team.close().await;
+}
+
+/// The report is a file: it is shown as whoever opens it sees it.
+async fn open_report(browser: &Browser) {
+    let report = browser.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
+    browser.go("/no-such-page").await;
+    let frames = browser.cdp("Page.getFrameTree", json!({})).await;
+    let frame = frames["frameTree"]["frame"]["id"].clone();
+    browser.cdp("Page.setDocumentContent", json!({ "frameId": frame, "html": report })).await;
 }
 
 /// Points on the board, by name.
@@ -144,6 +191,8 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         arena.team("alice", "Alice", &[]);
         arena.team("bob", "Bob", &["--faults", "status:1=503"]);
         let (browser, phone) = (arena.admin_browser().await, arena.browser().await);
+        let (mut findings, axe) = (Findings::default(), axe());
+        let axe = axe.as_deref();
         phone.sign_in("bob", PASSWORD).await;
         browser.go("/chart").await;
         arena.arm("+6s");
@@ -164,6 +213,7 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         assert_eq!(browser.count("[data-rows] tr.house").await, 1, "the house has a line of its own");
         browser.until("document.querySelector('[data-rows] tr:last-child .name').textContent === 'House'").await;
         failing_on_a_phone(&phone).await;
+        findings.ask(&phone, "index that fails, with an error open", axe).await;
         arena.until_state("sealed");
         browser.until(&stage_is("sealed")).await;
         let all = browser.run(&format!("return {POINTS}"), vec![]).await;
@@ -193,6 +243,7 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until(&format!("{lines}.until === {}", (start + 10_000) as f64 / 1e3)).await;
         browser.until(&format!("({lines}.plot.data[0].at(-1)) <= 10.01")).await;
         browser.until("document.querySelector('tr.failing .name').textContent === 'Bob'").await;
+        findings.ask(&browser, "chart of an instant that is over, where somebody failed", axe).await;
 
         a_paused_page_moves_and_an_instant_that_fails_is_asked_again(&browser, start, &then["Alice"]).await;
 
@@ -218,8 +269,10 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         assert!(pins.as_str().is_some_and(|query| query.contains("compare") && query.contains("pin=")), "{pins}");
         browser.until("document.querySelectorAll('.compare thead th').length === 2").await;
         browser.until(&format!("{lines}.ids.length === 2")).await;
+        findings.ask(&browser, "chart of two beside each other", axe).await;
         // Her page was open all the time.
         adds_up(&phone, &arena).await;
+        findings.ask(&phone, "index of a round that is over, with an adjustment", axe).await;
         tells_and_says_when_nobody_answers(&phone).await;
         me_against_another(&phone).await;
         let report = browser.run_async("fetch('/report.html').then(got => got.text()).then(arguments[0])").await;
@@ -229,10 +282,16 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         {
             assert!(report.contains(part), "the report of a round that was played does not say {part}: {report}");
         }
-        for browser in [browser, phone] {
-            browser.assert_clean().await;
-            browser.close().await;
-        }
+        browser.assert_clean().await;
+        open_report(&browser).await;
+        findings.ask(&browser, "report", axe).await;
+        browser.close().await;
+        phone.assert_clean().await;
+        a_session_that_ends_is_told(&phone, &arena).await;
+        findings.ask(&phone, "index of whoever is signed out", axe).await;
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
+        phone.assert_clean_but(&["the server responded with a status of 401"]).await;
+        phone.close().await;
     });
 }
 
@@ -348,7 +407,8 @@ async fn tells_and_says_when_nobody_answers(phone: &Browser) {
         createOscillator() { window.beeps += 1; return { frequency: {}, connect: next, start() {}, stop() {} }; } \
         createGain() { return { gain: {}, connect: next }; } }; \
         Navigator.prototype.vibrate = () => { window.shakes += 1; return true; }; \
-        window.real = window.fetch; window.tone = 'good'; window.fetch = async (address, how) => { \
+        window.real = window.fetch; window.tone = 'good'; window.secondsAsked = 0; window.fetch = async (address, how) => { \
+        if (String(address).includes('/api/me/seconds')) window.secondsAsked += 1; \
         if (window.tone === null) throw new TypeError('offline'); \
         const answer = await window.real(address, how); if (address !== '/api/me') return answer; \
         const me = await answer.json(); me.health.tone = window.tone; return new Response(JSON.stringify(me)); }";
@@ -366,6 +426,19 @@ async fn tells_and_says_when_nobody_answers(phone: &Browser) {
     phone.until_words("has not answered since").await;
     phone.run("window.tone = 'good'", vec![]).await;
     phone.until(&tone("good")).await;
+    // The round is over: its seconds are read once more at the most, in a time in which they would have been read thrice.
+    let asked = phone.run("return window.secondsAsked", vec![]).await;
+    assert!(asked.as_u64().is_some_and(|asked| asked <= 1), "seconds that do not change were read {asked} times");
+}
+
+/// Who is signed out while something stands typed there is told so, and nothing of a dashboard that does not answer.
+async fn a_session_that_ends_is_told(phone: &Browser, arena: &Arena) {
+    phone.go("/index").await;
+    phone.fill("endpoint", "203.0.113.7:80").await;
+    arena.end_sessions("bob");
+    phone.until("document.title.startsWith('! Signed out')").await;
+    phone.until_words("Your session has ended, and nothing here is newer than").await;
+    assert_eq!(phone.place().await, "/index");
 }
 
 /// From her own page to the chart with her line and that of another alone.

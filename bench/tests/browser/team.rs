@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, PASSWORD, phase};
 use crate::browser::{play, turn};
+use crate::looks::{Findings, axe};
 
 /// The points on a contestant's own page, as a number.
 const POINTS: &str = "Number(document.querySelector('[data-me-points]').textContent.replace(/[^0-9-]/g, ''))";
@@ -12,6 +13,8 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
     play(async {
         let mut arena = Arena::open(phase(8));
         let browser = arena.browser().await;
+        let (mut findings, axe) = (Findings::default(), axe());
+        let axe = axe.as_deref();
 
         // The token travels in the fragment, which no browser sends anywhere, and a script fills it in.
         let invitation = arena.invitation();
@@ -25,6 +28,7 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
         browser.submit("/register").await;
         browser.until_place(|place| place == "/index").await;
         browser.until_words("Alice & Söhne <b>").await;
+        findings.ask(&browser, "index without an endpoint", axe).await;
 
         // Her server, and what a generator makes of one request.
         let endpoint = arena.server("alice", &[]);
@@ -42,6 +46,8 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
         browser.until(practised).await;
         let before = browser.run(&format!("return {POINTS}"), vec![]).await;
         assert_eq!(before, 0, "practice counts nowhere");
+        findings.ask(&browser, "index with a test and a practice", axe).await;
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         browser.assert_clean().await;
 
         arena.arm("+6s");

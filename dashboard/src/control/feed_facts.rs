@@ -91,12 +91,12 @@ impl FeedFacts {
         let unruled = rounds.iter().find(|round| round.wants_ruling());
         let announced = accounts.active_announcements(utc_us()).await?.into_iter().map(notice);
         let notices = unruled.and_then(pending).into_iter().chain(announced).collect();
-        let is_open = unruled.is_some();
+        let open_since = unruled.and_then(|round| round.finished_at);
         self.facts.send_modify(|facts| {
             // Read in here: what is saved from now on changes the facts after this.
             let (control, show) = decided();
-            // Nor does anything reveal itself meanwhile.
-            let reveal_at = show.reveal_at.filter(|_| !is_open);
+            // Nor does anything reveal itself meanwhile. What was revealed before stays so.
+            let reveal_at = show.reveal_at.filter(|at| open_since.is_none_or(|since| *at < since));
             let (at, revealed, revealed_at) = (show.freeze_at, show.revealed, show.revealed_at);
             let freeze = Freeze { at, revealed, revealed_at, reveal_at };
             let ended = show.over;

@@ -8,6 +8,7 @@ use crate::handlers::form::{field, list};
 use crate::handlers::frame::{self, show as send, show_again};
 use crate::handlers::site::Site;
 use crate::middleware::viewer::Viewer;
+use crate::views::format;
 use crate::views::layout::Page;
 use crate::views::qr::Qr;
 use crate::views::tokens::{InvitationForm, Slip, TokenLine};
@@ -64,7 +65,8 @@ pub async fn create(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
     match app.accounts.create_invites(NewInvites { count, label, role, expires_at }, &actor, now).await {
         Ok(invites) => {
             app.people_changed();
-            frame::done(depot, res, PATH, format!("{} invitations are made.", invites.len()))
+            let made = format::plural(invites.len(), "invitation is", "invitations are");
+            frame::done(depot, res, PATH, format!("{made} made."))
         }
         Err(Error::Invalid { field, message }) => {
             match field {

@@ -111,13 +111,7 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
     let tested =
         app.controller.requests().tested(Some(user.id)).filter(|tested| Some(&tested.endpoint) == endpoint.as_ref());
     let tested = tested.and_then(|tested| tested.answer).map(ProbeAnswer::for_contestant);
-    // Of a deadline that was missed only what says so is the reason.
-    let is_why = |error: &&ExplainedError| match owner.state {
-        Some(TeamState::WrongVersion | TeamState::WrongBoth) => error.kind == "version",
-        Some(TeamState::WrongFrom) => error.kind == "from",
-        _ => true,
-    };
-    let newest = owner.errors.as_ref().and_then(|errors| errors.iter().find(is_why));
+    let newest = reason(owner.errors.as_deref().unwrap_or_default(), owner.state);
     Ok(Health::of(&Known {
         has_endpoint: endpoint.is_some(),
         round: seen.control.as_ref().map(|control| control.state),
@@ -136,6 +130,25 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
             Link::Stale { since } => Some(utc_ms(since)),
         },
     }))
+}
+
+/// Who is not admitted is asked again more often than this, in microseconds.
+const ASKED_WITHIN_US: u64 = 60_000_000;
+
+/// Of the newest failures the one that says why.
+fn reason(errors: &[ExplainedError], state: Option<TeamState>) -> Option<&ExplainedError> {
+    // Of a deadline that was missed only what says so is the reason.
+    let is_why = |error: &&ExplainedError| match state {
+        Some(TeamState::WrongVersion | TeamState::WrongBoth) => error.kind == "version",
+        Some(TeamState::WrongFrom) => error.kind == "from",
+        _ => true,
+    };
+    let newest = errors.iter().find(is_why)?;
+    // Nothing is sent to a server that is not admitted: what it answered when it was asked is the reason.
+    let is_asked = |one: &&ExplainedError| {
+        newest.kind == "missed" && one.kind == "prepare" && newest.at.saturating_since(one.at) < ASKED_WITHIN_US
+    };
+    errors.iter().find(is_asked).or(Some(newest))
 }
 
 /// The round that is played or was the last, as the ledger has it. `None` before the first, and when its results are among
@@ -240,4 +253,29 @@ pub fn failures(owner: &Owner) -> Vec<FailureCount> {
         .collect();
     counts.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_admitted_is_told_what_its_server_answered_and_who_is_too_slow_that_it_is() {
+        let error = |at_s: u64, kind: &str| ExplainedError {
+            at: UtcUs(at_s * 1_000_000),
+            kind: kind.to_owned(),
+            message: String::new(),
+            expected: String::new(),
+            received: String::new(),
+            request: String::new(),
+            response: String::new(),
+        };
+        let told = |errors: &[ExplainedError]| {
+            reason(errors, Some(TeamState::Failing)).map(|error| error.kind.clone()).unwrap_or_default()
+        };
+        assert_eq!(told(&[error(100, "missed"), error(99, "prepare")]), "prepare");
+        assert_eq!(told(&[error(100, "missed"), error(20, "prepare")]), "missed");
+        assert_eq!(told(&[error(100, "status"), error(99, "prepare")]), "status");
+        assert_eq!(told(&[]), "");
+    }
 }

@@ -114,11 +114,13 @@ impl Reveal {
 
     fn steps(&self) -> Vec<Step> {
         let count = self.last.len();
+        // From the lowest place up. Nobody who is not resolved passes another such, however high the others rise: it is the order
+        // of the freeze, and so are the places.
+        let order = if self.is_frozen { self.board(&BTreeSet::new()) } else { (0..count).collect() };
         let mut steps = Vec::new();
-        let mut resolved = BTreeSet::new();
         let mut group: Option<(usize, usize, Vec<usize>)> = None;
-        while let Some((place, line)) = self.next_of(&resolved) {
-            resolved.insert(line);
+        for (index, line) in order.into_iter().enumerate().rev() {
+            let place = index + 1;
             let end = GROUP_ENDS.into_iter().find(|end| *end < place).filter(|_| count > ALONE_FROM && place > 10);
             match (end, &mut group) {
                 (Some(end), Some((_, of, lines))) if *of == end => lines.push(line),
@@ -141,16 +143,6 @@ impl Reveal {
             steps.push(Step::Ceremony);
         }
         steps
-    }
-
-    /// Who stands lowest and is not resolved: its place now, and its index in the final standings.
-    fn next_of(&self, resolved: &BTreeSet<usize>) -> Option<(usize, usize)> {
-        if !self.is_frozen {
-            let index = (0..self.last.len()).rev().find(|index| !resolved.contains(index))?;
-            return Some((index + 1, index));
-        }
-        let board = self.board(resolved);
-        board.iter().enumerate().rev().find(|(_, line)| !resolved.contains(*line)).map(|(at, line)| (at + 1, *line))
     }
 
     /// The order of the board when these are resolved, by index of the final standings.
@@ -302,9 +294,11 @@ mod tests {
         let risen = reveal.stage(1);
         assert_eq!(order(&risen), [("d", 50), ("a", 40), ("b", 30), ("c", 20)]);
         assert_eq!((risen.board[0].rise, risen.board[0].gained, risen.board[0].resolved), (3, 40, true));
-        assert_eq!((risen.next.as_deref(), reveal.stage(2).suspense), (Some("Place 4"), None));
-        // c stays the fourth; then the third place is waited for before it is told.
-        let waited = reveal.stage(3);
+        // The third of the freeze is waited for before it is told, wherever it stands by now; then the second.
+        let third = reveal.stage(2);
+        assert_eq!((risen.next.as_deref(), third.suspense.as_deref()), (Some("Place 3"), Some("c")));
+        assert_eq!(third.said, "Place 3 at the freeze: name of c. Does it hold?");
+        let waited = reveal.stage(4);
         assert_eq!((waited.suspense.as_deref(), waited.next.as_deref()), (Some("b"), Some("Show it")));
         let end = reveal.stage(usize::MAX);
         assert!(end.ceremony && end.next.is_none() && end.step == reveal.count());
@@ -362,7 +356,12 @@ mod tests {
         let names: Vec<String> = (0..199).map(|index| format!("t{index:03}")).collect();
         let points: Vec<(&str, i64)> = names.iter().map(|name| name.as_str()).zip((0..199).rev()).collect();
         let lines = standings(&points);
-        let reveal = Reveal::of(&lines, &lines, true, RankBy::Points);
+        let risen: Vec<(&str, i64)> = points.iter().map(|(name, points)| (*name, points + 1_000)).collect();
+        // Also where each has won so much that it rises above all who are not told yet.
+        let reveal = Reveal::of(&lines, &standings(&risen), true, RankBy::Points);
+        let [still, rising] =
+            [&lines, &standings(&risen)].map(|last| Reveal::of(&lines, last, true, RankBy::Points).steps);
+        assert_eq!(still, rising);
         let said: Vec<String> = (0..5).map(|step| reveal.stage(step).next.expect("a step")).collect();
         assert_eq!(said, ["Places 199 to 101", "Places 100 to 51", "Places 50 to 21", "Places 20 to 11", "Place 10"]);
         // Four groups, ten places, three of them waited for, the ceremony.

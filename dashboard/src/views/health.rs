@@ -86,8 +86,7 @@ impl Health {
             return say(Tone::Warn, "Our fault", text.into());
         }
         if !known.has_endpoint && known.team.is_none_or(|team| team == TeamState::Absent) {
-            let text =
-                "Write your server's address below. What falls due to you in a round without one counts as failed.";
+            let text = "Write your server's address below: without one you do not play, and stand behind all who do.";
             return say(Tone::Bad, "No endpoint", text.into());
         }
         match known.team.filter(|_| is_on) {
@@ -138,7 +137,8 @@ impl Known<'_> {
             }
             TeamState::Disqualified => say(Tone::Bad, "Disqualified", "By the organisers: ask them why.".into()),
             TeamState::Absent => {
-                say(Tone::Bad, "Not in this round", "You had no endpoint when it was armed: ask the organisers.".into())
+                let text = "You had no endpoint when it was armed. What lets you in now stands at Endpoint, below.";
+                say(Tone::Bad, "Not in this round", text.into())
             }
         }
     }
@@ -237,6 +237,15 @@ mod tests {
             let health = Health::of(&Known { has_endpoint, round, team, tested, ..Known::default() });
             assert_eq!((health.tone, health.title.as_str()), (tone, title), "{round:?} {team:?}");
         }
+    }
+
+    #[test]
+    fn nobody_without_an_endpoint_is_told_that_requests_are_missed_and_who_comes_late_is_told_how() {
+        let none = Health::of(&Known { round: Some(State::Armed), ..Known::default() });
+        assert!(none.text.contains("you do not play"), "{}", none.text);
+        let (round, team) = (Some(State::Running), Some(TeamState::Absent));
+        let late = Health::of(&Known { has_endpoint: true, round, team, ..Known::default() });
+        assert!(late.text.contains("lets you in now"), "{}", late.text);
     }
 
     #[test]

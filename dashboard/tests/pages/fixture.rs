@@ -113,6 +113,16 @@ pub(crate) fn pages() -> Result<Vec<(&'static str, String)>, RenderError> {
         ("slips", slips(admin(Page::Tokens, "Slips")).render_once()?),
         ("rules", rules(nobody(Page::Rules, "Rules")).render_once()?),
         (
+            "rules-plain",
+            RulesPage {
+                version: Flip::FromStart,
+                from: Flip::FromStart,
+                kit_url: None,
+                ..rules(staff(Page::Rules, "Rules"))
+            }
+            .render_once()?,
+        ),
+        (
             "rules-any",
             RulesPage {
                 tls: TlsTrust::Any,

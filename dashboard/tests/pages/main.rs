@@ -83,6 +83,24 @@ fn the_rules_say_how_to_play_with_the_times_and_the_plan_of_this_contest() {
 }
 
 #[test]
+fn who_takes_its_endpoint_away_is_told_what_the_rules_say_of_it() {
+    let pages = rendered();
+    let text = |name: &str| &pages.iter().find(|(page, _)| *page == name).expect("the fixture has it").1;
+    for page in ["index", "rules"] {
+        assert!(text(page).contains("Without an endpoint you do not play"), "{page}");
+    }
+}
+
+#[test]
+fn where_nothing_flips_nobody_is_told_to_move() {
+    let pages = rendered();
+    let text = |name: &str| &pages.iter().find(|(page, _)| *page == name).expect("the fixture has it").1;
+    for words in ["After a pause,", "start ECS beside EC2", "flip by themselves", "before or after a deadline"] {
+        assert!(text("rules").contains(words) && !text("rules-plain").contains(words), "{words}");
+    }
+}
+
+#[test]
 fn the_rules_say_where_tests_come_from() {
     let pages = rendered();
     let text = &pages.iter().find(|(page, _)| *page == "rules").expect("the fixture has it").1;

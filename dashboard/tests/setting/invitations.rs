@@ -10,7 +10,7 @@ async fn a_batch_is_made_listed_printed_and_revoked() {
     let mut ada = site.admin("ada").await;
     let fields = [("count", "3"), ("label", "Room 5"), ("expires", "+7d"), ("role", "staff")];
     let page = ada.follow("/setting/invitations", &fields).await;
-    page.says("3 invitations are made").says("Room 5");
+    page.says("3 invitations are made").says("Room 5").says("Empty: a year from now");
     let invites = site.app.accounts.invites(flowtest_contract::utc_us()).await.expect("invitations");
     let token = invites[0].token.as_ref().expect("a token").reveal().to_owned();
     let slips = ada.get("/setting-token/slips").await;
@@ -31,7 +31,7 @@ async fn a_table_of_invitations_runs_nothing_in_a_spreadsheet() {
     let site = Site::open().await;
     let mut ada = site.admin("ada").await;
     let fields = [("count", "1"), ("label", "=cmd|' /C calc'!A0"), ("expires", ""), ("role", "staff")];
-    ada.follow("/setting/invitations", &fields).await.says("1 invitations are made");
+    ada.follow("/setting/invitations", &fields).await.says("1 invitation is made");
     let table = ada.get("/setting-token/export.csv").await;
     table.says("'=cmd|").says("unused");
     assert!(site.audited().await.contains(&("ada".into(), "export".into())), "{:?}", site.audited().await);

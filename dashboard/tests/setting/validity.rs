@@ -135,6 +135,20 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_has_revealed_itself_is_not_frozen_again_by_a_round_that_is_not_valid() {
+    let (site, alice) = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
+    ada.follow("/setting/reveal-at", &[("at", "+1s")]).await.says("is revealed at");
+    let is_frozen = || site.app.feed.facts().freeze.holds(utc_us()).is_some();
+    until(&site, |_| site.app.feed.facts().freeze.reveal_at.is_some()).await;
+    until(&site, |_| !is_frozen()).await;
+    seal(&site, &alice, NOT_VALID).await;
+    until(&site, |_| site.app.feed.facts().unruled() == Some(1)).await;
+    assert!(!is_frozen());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given_and_totals_follow_it() {
     let (site, alice) = with_alice().await;
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);

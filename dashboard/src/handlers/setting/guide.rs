@@ -85,8 +85,12 @@ fn endpoints(situation: &Situation) -> GuideStep {
     let text = match (of, set) {
         (0, _) => "Teams set the address of their server on My team.".to_owned(),
         (of, set) if set < of => {
-            format!("{set} of {of} teams have named their server; the others do so on My team, or you do below.")
+            format!(
+                "{set} of {} named a server; the others do so on My team, or you do below.",
+                format::plural(of, "team has", "teams have")
+            )
         }
+        (1, _) => "The one team has named its server.".to_owned(),
         (of, _) => format!("All {of} teams have named their server."),
     };
     let link = Some(("/setting#teams".to_owned(), "Teams"));

@@ -108,7 +108,7 @@ fn line(
 fn in_round(state: TeamState, verified: Option<u16>) -> (u8, Light, String, String) {
     let is_wrong = verified.is_some_and(|permille| permille < VERIFIED_PERMILLE);
     let (trouble, light, note) = match state {
-        TeamState::Failing => (0, Light::Bad, "asked, and no right token for five seconds"),
+        TeamState::Failing => (0, Light::Bad, "no right token for five seconds"),
         TeamState::Waiting => (1, Light::Warn, "asked nothing: not admitted, or nothing is due"),
         TeamState::WrongBoth => (2, Light::Warn, "it answers, and has missed both deadlines"),
         TeamState::WrongVersion | TeamState::WrongFrom => (2, Light::Warn, "it answers, and has missed the deadline"),
@@ -229,7 +229,7 @@ fn together(errors: &[ExplainedError]) -> Vec<TeamFailure> {
 /// Rounds and practice write once, in words for contestants; an organiser's own test shows the answer.
 fn for_organisers(message: &str) -> String {
     match message.split_once(ANSWER_WITHHELD) {
-        Some((said, _)) => format!("{} Test it from Setting to see the answer.", as_message(said.trim_end())),
+        Some((said, _)) => format!("{} Test it from Control to see the answer.", as_message(said.trim_end())),
         None => as_message(message),
     }
 }
@@ -263,7 +263,7 @@ mod tests {
         };
         let told = together(&[error(2), error(1)]);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert_eq!(told[0].message, "It answered 502. Test it from Setting to see the answer.");
+        assert_eq!(told[0].message, "It answered 502. Test it from Control to see the answer.");
         assert_eq!(told[0].count, 2);
     }
 
