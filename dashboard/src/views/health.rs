@@ -242,10 +242,10 @@ mod tests {
     #[test]
     fn nobody_without_an_endpoint_is_told_that_requests_are_missed_and_who_comes_late_is_told_how() {
         let none = Health::of(&Known { round: Some(State::Armed), ..Known::default() });
-        assert!(none.text.contains("you do not play"), "{}", none.text);
+        assert!(none.message.contains("you do not play"), "{}", none.message);
         let (round, team) = (Some(State::Running), Some(TeamState::Absent));
         let late = Health::of(&Known { has_endpoint: true, round, team, ..Known::default() });
-        assert!(late.text.contains("lets you in now"), "{}", late.text);
+        assert!(late.message.contains("lets you in now"), "{}", late.message);
     }
 
     #[test]
