@@ -10,7 +10,7 @@ use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use std::collections::BTreeMap;
 
-/// Not heard for longer, a generator is gone, in microseconds: eight beats. With the lead of a split it leaves less than five
+/// Not heard for longer, a generator is gone, in microseconds: eight beats, at the usual pace. With the lead of a split it leaves less than five
 /// seconds of a share to nobody.
 const SILENT_US: u64 = 2_000_000;
 /// For so long after nothing could be read nobody is gone: generators may have been as far from Redis as we.
@@ -19,6 +19,10 @@ const GRACE_US: u64 = 5_000_000;
 const LOOK_US_MAX: u64 = 5_000_000;
 /// A generator that a split ahead names and that is not in the round so long before it comes too late for it.
 const ARMING_US: u64 = SPLIT_LEAD_US + 500_000;
+/// Where Redis answers slowly, looks are far apart, and so are the beats of others: that is no silence, for so much more than two
+/// looks. How far apart they were is remembered for eight times as long.
+const JITTER_US: u64 = 500_000;
+const REMEMBERED: u64 = 8;
 /// How long a generator must be ready before it comes in: at first, and after it fell out once, twice, or more often.
 const STEADY_US: [u64; 4] = [1_000_000, 2_000_000, 15_000_000, 60_000_000];
 
@@ -29,6 +33,8 @@ const _: () = assert!(SILENT_US + SPLIT_LEAD_US < 5_000_000);
 pub struct SplitKeeper {
     round: Option<RoundId>,
     looked_at: Option<UtcUs>,
+    /// How far apart two looks were of late.
+    looks_apart_us: u64,
     /// Nobody is gone before.
     grace_until: UtcUs,
     generators: BTreeMap<String, Heard>,
@@ -96,10 +102,13 @@ impl SplitKeeper {
                 (heard.takes_from, heard.ready_since, heard.fell_out) = (None, None, 0);
             }
         }
-        let is_next = self.looked_at.is_some_and(|last| last <= now && now - last <= LOOK_US_MAX);
+        let apart_us = self.looked_at.filter(|last| *last <= now).map(|last| now - last);
         self.looked_at = Some(now);
-        if !is_next {
-            self.grace_until = now.saturating_add(GRACE_US);
+        match apart_us.filter(|apart_us| *apart_us <= LOOK_US_MAX) {
+            Some(apart_us) => {
+                self.looks_apart_us = apart_us.max(self.looks_apart_us.saturating_sub(apart_us / REMEMBERED));
+            }
+            None => self.grace_until = now.saturating_add(GRACE_US),
         }
         for seen in generators {
             self.hear_one(seen, now);
@@ -132,7 +141,8 @@ impl SplitKeeper {
         if (gone.is_empty() && back.is_empty()) || playing.is_empty() {
             return None;
         }
-        let at = now.saturating_add(SPLIT_LEAD_US).max(newest.from);
+        // Everybody has looked once more by then.
+        let at = now.saturating_add(SPLIT_LEAD_US.max(2 * self.looks_apart_us)).max(newest.from);
         if control.timeline.end_at(&control.contest).is_none_or(|end| at >= end) {
             return None;
         }
@@ -143,7 +153,7 @@ impl SplitKeeper {
     }
 
     fn hear_one(&mut self, seen: &SeenGenerator, now: UtcUs) {
-        let round = self.round;
+        let (round, silent_us) = (self.round, self.silent_us());
         let heard = self.generators.entry(seen.id.clone()).or_default();
         if heard.beat != seen.beat || heard.heard_at == UtcUs::EPOCH {
             (heard.beat, heard.heard_at) = (seen.beat, now);
@@ -151,13 +161,18 @@ impl SplitKeeper {
         let of_round = seen.health.as_ref().filter(|health| health.round == round);
         let takes_from = of_round.and_then(|health| health.takes_from).filter(|from| *from > UtcUs::EPOCH);
         let is_same = std::mem::replace(&mut heard.takes_from, takes_from) == takes_from;
-        let is_ready = takes_from.is_some() && now.saturating_since(heard.heard_at) <= SILENT_US;
+        let is_ready = takes_from.is_some() && now.saturating_since(heard.heard_at) <= silent_us;
         heard.ready_since = heard.ready_since.filter(|_| is_same).or(Some(now)).filter(|_| is_ready);
+    }
+
+    /// Not heard for longer, a generator is gone.
+    fn silent_us(&self) -> u64 {
+        SILENT_US.max(2 * self.looks_apart_us + JITTER_US)
     }
 
     fn is_silent(&self, id: &str, now: UtcUs) -> bool {
         let heard_at = self.generators.get(id).map_or(UtcUs::EPOCH, |heard| heard.heard_at);
-        now >= self.grace_until && now.saturating_since(heard_at) > SILENT_US
+        now >= self.grace_until && now.saturating_since(heard_at) > self.silent_us()
     }
 
     fn is_steady(&self, id: &str, now: UtcUs) -> bool {

@@ -24,6 +24,8 @@ struct Script {
     generators: Vec<SeenGenerator>,
     down: Vec<String>,
     made: Vec<Resplit>,
+    /// How long before it counts the last of them was made.
+    heard_ahead: u64,
 }
 
 impl Script {
@@ -44,6 +46,7 @@ impl Script {
             generators: Vec::new(),
             down: Vec::new(),
             made: Vec::new(),
+            heard_ahead: 0,
         };
         names.iter().for_each(|name| script.up(name, NOW));
         script
@@ -83,12 +86,18 @@ impl Script {
         while self.now < NOW + second * SECOND {
             self.now += LOOK;
             self.beat();
-            if let Some(resplit) = self.keeper.look(&self.control, &self.generators, self.now) {
-                self.control = change(&self.control, resplit.change(), self.now).expect("it is legal");
-                self.made.push(resplit);
-            }
+            self.look();
         }
         self
+    }
+
+    /// Looks, and makes what is asked for.
+    fn look(&mut self) {
+        if let Some(resplit) = self.keeper.look(&self.control, &self.generators, self.now) {
+            self.heard_ahead = resplit.at - self.now;
+            self.control = change(&self.control, resplit.change(), self.now).expect("it is legal");
+            self.made.push(resplit);
+        }
     }
 
     /// The splits that were made: at which second, and between whom.
@@ -113,6 +122,46 @@ fn a_death_gives_its_share_to_the_others_within_five_seconds_and_a_return_gives_
     assert_eq!(script.made[1].generators, ["g2", "g3", "g1"]);
     assert!(script.made[1].at <= now + 5 * SECOND, "{:?}", script.made);
     assert_eq!(script.made.len(), 2);
+}
+
+#[test]
+fn a_redis_that_answers_slowly_takes_nobodys_share_and_a_death_is_still_seen() {
+    let mut script = Script::new(&["g1", "g2"]);
+    script.until(15);
+    // Ten of our usual looks pass between two of g1's, who beats as often, and eleven between two beats of g2; then all is as it was.
+    let crawl = |script: &mut Script, second: u64| {
+        let mut steps = 0;
+        while script.now < NOW + second * SECOND {
+            script.now += LOOK;
+            steps += 1;
+            if steps % 11 == 0 {
+                script.beat();
+            }
+            if steps % 10 == 0 {
+                script.generators[0].beat = script.now;
+                script.look();
+            }
+        }
+    };
+    crawl(&mut script, 40);
+    for _ in 0..10 {
+        script.now += LOOK;
+        script.generators[0].beat = script.now;
+        script.look();
+    }
+    script.until(45);
+    assert_eq!(script.splits(), []);
+    script.down("g2");
+    script.until(60);
+    assert_eq!(script.made.len(), 1, "{:?}", script.splits());
+    // One that dies while it is slow: whoever is left has heard of the split before it counts.
+    let mut script = Script::new(&["g1", "g2"]);
+    script.until(15);
+    script.down("g2");
+    crawl(&mut script, 30);
+    let [(at, who)] = script.splits().try_into().expect("one split");
+    assert!(who == "g1" && (at - 15.0) <= 12.5, "{at} {who}");
+    assert!(script.heard_ahead >= 5 * SECOND, "{}", script.heard_ahead);
 }
 
 #[test]
