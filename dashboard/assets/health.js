@@ -56,7 +56,7 @@ export class Health {
 
   // Whoever is signed out is told nothing of a server.
   signedOut(heardAt) {
-    this.show({ tone: "warn", title: "Signed out", text: `Your session has ended, and nothing here is newer than ${clockText(heardAt)}. What you have typed is still here: sign in again to see how your server does.`, since_ms: null });
+    this.show({ tone: "warn", title: "Signed out", message: `Your session has ended, and nothing here is newer than ${clockText(heardAt)}. What you have typed is still here: sign in again to see how your server does.`, since_ms: null });
   }
 
   tab(title) {

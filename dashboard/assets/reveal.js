@@ -31,11 +31,16 @@ export class Reveal {
     this.step = Math.max(0, Number(location.hash.slice(1)) || 0);
     // The freeze from which the show goes, once it has begun: whatever is revealed or unfrozen meanwhile, it goes on.
     this.frozen = new URL(location.href).searchParams.get("frozen");
-    this.next.addEventListener("click", () => this.go(this.step + 1));
-    this.back.addEventListener("click", () => this.go(this.step - 1));
+    // What could not be shown yet comes first.
+    const forward = () => this.go(this.stage ? this.step + 1 : this.step);
+    const back = () => this.go(this.step - 1);
+    this.next.addEventListener("click", forward);
+    // Space goes on afterwards, too.
+    this.back.addEventListener("click", () => { this.back.blur(); back(); });
     addEventListener("keydown", (event) => {
-      if (["ArrowRight", "PageDown"].includes(event.key) || (event.key === " " && !event.target.closest("a, button"))) { event.preventDefault(); this.go(this.step + 1); }
-      if (["ArrowLeft", "PageUp"].includes(event.key)) { event.preventDefault(); this.go(this.step - 1); }
+      if (event.repeat || event.altKey || event.ctrlKey || event.metaKey) return;
+      if (["ArrowRight", "PageDown"].includes(event.key) || (event.key === " " && !event.target.closest("a, button"))) { event.preventDefault(); forward(); }
+      if (["ArrowLeft", "PageUp"].includes(event.key)) { event.preventDefault(); back(); }
     });
     this.go(this.step);
   }

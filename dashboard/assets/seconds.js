@@ -23,7 +23,7 @@ export class Seconds {
     this.said = document.querySelector("[data-seconds-said]");
     this.round = document.querySelector("[data-seconds-round]");
     this.seconds = [];
-    this.answers = 0;
+    [this.answers, this.asked] = [0, 0];
     this.at = -1;
     [this.earlier, this.later] = ["earlier", "later"].map((name) => document.querySelector(`[data-seconds-${name}]`));
     // From when on; null: the newest, which goes on with the round.
@@ -50,11 +50,12 @@ export class Seconds {
     const { number, state } = this.feed.state.round ?? {};
     const round = Number(this.round?.value) || number;
     const goesOn = round === number && GOES_ON.has(state);
-    // Before the first frame it is not known.
+    // Before the first frame it is not known, nor while none comes.
+    const isKnown = Boolean(state) && ["live", "stale", "ended"].includes(this.feed.link);
     const said = state && `${round} ${goesOn}`;
     if (this.polled && this.polled !== said) this.answers = 0;
     this.polled = said;
-    const isWhole = !goesOn && this.answers >= ANSWERS_OF_OVER;
+    const isWhole = isKnown && !goesOn && this.answers >= ANSWERS_OF_OVER;
     if (!document.hidden && this.from === null && !isWhole && (await this.ask())) this.answers += 1;
     setTimeout(() => this.poll(), ASK_MS + Math.random() * 1_000);
   }
@@ -65,9 +66,12 @@ export class Seconds {
     if (this.round?.value) address.searchParams.set("round", this.round.value);
     if (this.from !== null) address.searchParams.set("from", String(this.from));
     if (this.of) address.searchParams.set("as", this.of);
+    // Of two that are under way the later one was asked for.
+    const asked = ++this.asked;
     try {
       const answer = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
-      if (answer.ok) this.show(await answer.json());
+      const window = answer.ok && (await answer.json());
+      if (window && asked === this.asked) this.show(window);
       return answer.ok;
     } catch { return false; /* asked again */ }
   }

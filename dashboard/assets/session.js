@@ -3,7 +3,7 @@
 import { isTyped } from "./fields.js";
 
 export function sessionEnded() {
-  const address = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  const address = `/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`;
   if (!isTyped(document)) { location.assign(address); return; }
   if (document.querySelector("[data-session-ended]")) return;
   const bar = document.createElement("div");

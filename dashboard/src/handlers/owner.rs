@@ -111,7 +111,7 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
     let tested =
         app.controller.requests().tested(Some(user.id)).filter(|tested| Some(&tested.endpoint) == endpoint.as_ref());
     let tested = tested.and_then(|tested| tested.answer).map(ProbeAnswer::for_contestant);
-    let newest = reason(owner.errors.as_deref().unwrap_or_default(), owner.state);
+    let newest = reason(owner.errors.as_deref().unwrap_or_default(), owner.state, now);
     Ok(Health::of(&Known {
         has_endpoint: endpoint.is_some(),
         round: seen.control.as_ref().map(|control| control.state),
@@ -136,7 +136,11 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
 const ASKED_WITHIN_US: u64 = 60_000_000;
 
 /// Of the newest failures the one that says why.
-fn reason(errors: &[ExplainedError], state: Option<TeamState>) -> Option<&ExplainedError> {
+fn reason(errors: &[ExplainedError], state: Option<TeamState>, now: UtcUs) -> Option<&ExplainedError> {
+    if state == Some(TeamState::Waiting) {
+        let is_why = |one: &&ExplainedError| one.kind == "prepare" && now.saturating_since(one.at) < ASKED_WITHIN_US;
+        return errors.iter().find(is_why);
+    }
     // Of a deadline that was missed only what says so is the reason.
     let is_why = |error: &&ExplainedError| match state {
         Some(TeamState::WrongVersion | TeamState::WrongBoth) => error.kind == "version",
@@ -270,12 +274,17 @@ mod tests {
             request: String::new(),
             response: String::new(),
         };
-        let told = |errors: &[ExplainedError]| {
-            reason(errors, Some(TeamState::Failing)).map(|error| error.kind.clone()).unwrap_or_default()
+        let now = UtcUs(130 * 1_000_000);
+        let of = |state, errors: &[ExplainedError]| {
+            reason(errors, Some(state), now).map(|error| error.kind.clone()).unwrap_or_default()
         };
+        let told = |errors: &[ExplainedError]| of(TeamState::Failing, errors);
         assert_eq!(told(&[error(100, "missed"), error(99, "prepare")]), "prepare");
         assert_eq!(told(&[error(100, "missed"), error(20, "prepare")]), "missed");
         assert_eq!(told(&[error(100, "status"), error(99, "prepare")]), "status");
         assert_eq!(told(&[]), "");
+        // Before anything was due, and of a time that is over.
+        assert_eq!(of(TeamState::Waiting, &[error(129, "status"), error(99, "prepare")]), "prepare");
+        assert_eq!(of(TeamState::Waiting, &[error(129, "status"), error(20, "prepare")]), "");
     }
 }

@@ -67,9 +67,10 @@ pub const ALL: [Advice; 10] = [
     },
     Advice {
         kind: "missed",
-        title: "No free connection",
-        text: "Requests fell due while all your connections were busy. Answer faster or add instances; where the distance \
-               is said to be the cause, move the server nearer, or ask the organisers for more connections.",
+        title: "Not sent",
+        text: "Requests fell due and could not be sent: all your connections were busy, or your server was not admitted. \
+               Let Test now show right answers; then answer faster or add instances; where the distance is said to be \
+               the cause, move the server nearer, or ask the organisers for more connections.",
     },
 ];
 

@@ -118,8 +118,9 @@ impl Known<'_> {
                 say(Tone::Bad, "Failing", format!("{} {how}", as_message(&what)))
             }
             TeamState::Waiting => {
-                let why = match self.tested {
-                    Some((false, message)) => as_message(message),
+                let why = match (self.newest, self.tested) {
+                    (Some(("prepare", message)), _) => as_message(message),
+                    (_, Some((false, message))) if self.tested_s < TEST_OLD_S => as_message(message),
                     _ => "A generator asks your server, and three right answers let you in.".to_owned(),
                 };
                 let again = "It is asked again by itself; Test now shows what it gets.";
@@ -246,6 +247,20 @@ mod tests {
         let (round, team) = (Some(State::Running), Some(TeamState::Absent));
         let late = Health::of(&Known { has_endpoint: true, round, team, ..Known::default() });
         assert!(late.message.contains("lets you in now"), "{}", late.message);
+    }
+
+    #[test]
+    fn who_is_not_admitted_reads_what_its_server_answered_when_it_was_asked_last() {
+        let team = Some(TeamState::Waiting);
+        let known = Known { has_endpoint: true, round: Some(State::Running), team, ..Known::default() };
+        let said = |known: &Known<'_>| Health::of(known).message;
+        assert!(said(&known).starts_with("A generator asks your server"), "{}", said(&known));
+        let tested = Known { tested: Some((false, "the token is wrong")), ..known.clone() };
+        assert!(said(&tested).starts_with("The token is wrong."), "{}", said(&tested));
+        let old = Known { tested_s: 3_600, ..tested.clone() };
+        assert!(said(&old).starts_with("A generator asks your server"), "{}", said(&old));
+        let asked = Known { newest: Some(("prepare", "nobody listens there")), ..tested };
+        assert!(said(&asked).starts_with("Nobody listens there."), "{}", said(&asked));
     }
 
     #[test]
