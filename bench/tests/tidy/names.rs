@@ -16,6 +16,7 @@ const GONE: &[&str] = &[
     "door",
     "doors",
     "entrant",
+    "gained",
     "game",
     "lot",
     "obedience",
