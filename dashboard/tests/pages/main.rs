@@ -3,7 +3,8 @@
 
 mod fixture;
 
-use crate::fixture::{HOSTILE, pages};
+use crate::fixture::pages;
+use flowtest_testkit::hostile::NAMES;
 use std::path::Path;
 
 /// All templates by name.
@@ -134,7 +135,7 @@ fn a_cell_is_called_on_a_phone_as_its_column_is_elsewhere() {
 fn names_that_would_be_code_stand_as_text() {
     let mut seen = 0;
     for (name, page) in rendered() {
-        for hostile in &HOSTILE[..2] {
+        for hostile in &NAMES[..2] {
             assert!(!page.contains(hostile), "{name} holds {hostile} as it is");
         }
         assert!(!page.contains("\" onmouseover"), "{name} leaves an attribute open");
