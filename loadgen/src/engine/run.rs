@@ -328,13 +328,13 @@ pub struct Workers {
 pub struct Collector {
     clock: Clock,
     receivers: Vec<Receiver>,
-    told: Vec<Told>,
+    told: Vec<ToldUntil>,
     progress: Progress,
 }
 
 /// How far one worker has told what fell due.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct ToldUntil {
     pub(crate) until: RunInstant,
     /// It tells nothing more.
     pub(crate) has_ended: bool,
@@ -388,7 +388,7 @@ impl Run {
         let features = features.ok_or(RunError::NoCores)?;
         let start = RunInstant::START;
         let progress = Progress { now: start, until: start, attended: start, sums, workers, features };
-        let told = vec![Told::default(); receivers.len()];
+        let told = vec![ToldUntil::default(); receivers.len()];
         Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, told, progress } })
     }
 }
@@ -464,7 +464,7 @@ pub(crate) fn attended(attended: RunInstant, before: RunInstant, now: RunInstant
 }
 
 /// Until when all have told that still play, or did when all have ended.
-pub(crate) fn told_by_all(told: &[Told]) -> RunInstant {
+pub(crate) fn told_by_all(told: &[ToldUntil]) -> RunInstant {
     let playing = told.iter().filter(|told| !told.has_ended).map(|told| told.until).min();
     let ended = || told.iter().map(|told| told.until).max();
     playing.or_else(ended).unwrap_or(RunInstant::START)

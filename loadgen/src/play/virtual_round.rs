@@ -8,7 +8,7 @@ use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::ring::pretend::{Character, Manner, Mischief, Pretend};
-use crate::engine::run::{Told, told_by_all};
+use crate::engine::run::{ToldUntil, told_by_all};
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
 use crate::engine::sizes::sizes;
@@ -88,7 +88,7 @@ struct Generator {
     sums: Block,
     missed: Vec<crate::engine::trace::Missed>,
     /// As the collector has it.
-    told: Vec<Told>,
+    told: Vec<ToldUntil>,
     late_us: Vec<u64>,
     series: Series,
 }
@@ -234,7 +234,7 @@ impl Script {
             playing: vec![true; self.workers as usize],
             sums: Block::new(self.servers.len(), Tracing::Off),
             missed: Vec::new(),
-            told: vec![Told::default(); self.workers as usize],
+            told: vec![ToldUntil::default(); self.workers as usize],
             late_us: vec![0; self.workers as usize],
             series: Series::new(plan.schedule.run_clock(START), self.servers.len(), self.workers),
         }
