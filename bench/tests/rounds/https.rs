@@ -58,11 +58,7 @@ impl Arena {
 }
 
 /// The contest is played from its file by a generator that trusts this certificate: its journal, and what was counted.
-fn run_from_file(
-    stage: &Stage,
-    contest: &ContestFile,
-    trusted: &Certificate,
-) -> (Journal, BTreeMap<String, Tally>) {
+fn run_from_file(stage: &Stage, contest: &ContestFile, trusted: &Certificate) -> (Journal, BTreeMap<String, Tally>) {
     let path = stage.folder().join("contest.toml");
     contest.write(&path).expect("it is written");
     let journal = Journal::in_folder(stage.folder());

@@ -123,6 +123,9 @@ fn is_of_name(letter: char) -> bool {
 
 /// How long the comment or string is that a text begins with.
 fn no_code(file: &str, text: &str) -> Option<usize> {
+    if !text.starts_with(['"', '\'', '`', '/', '#', 'r', 'b']) {
+        return None;
+    }
     let (is_rust, is_python) = (file.ends_with(".rs"), file.ends_with(".py"));
     let until = |open: usize, close: &str| text[open..].find(close).map_or(text.len(), |at| open + at + close.len());
     let comment = if is_python { "#" } else { "//" };
@@ -267,7 +270,11 @@ fn code_is_what_is_left_without_comments_and_texts() {
         ("a.rs", "for sentence in [\"a \\\" door\", r#\"a \"tier\"\"#] /* coach\n*/ {}", "for sentence in [, ] \n {}"),
         ("a.rs", "fn f<'a>(x: &'a str) { '\"'; '\\''; b'\\n'; wish('d') }", "fn f<'a>(x: &'a str) { ; ; b; wish() }"),
         ("a.rs", "let r#type = bar(r\"door\");", "let r#type = bar();"),
-        ("a.js", "assign(ids, wish); // door\nlet a = 'it\\'s a door' + `${tier}\n` + b;", "assign(ids, wish); \nlet a =  + \n + b;"),
+        (
+            "a.js",
+            "assign(ids, wish); // door\nlet a = 'it\\'s a door' + `${tier}\n` + b;",
+            "assign(ids, wish); \nlet a =  + \n + b;",
+        ),
         ("a.py", "PATIENCE_S = 60  # door\n\"\"\"A \"door\".\"\"\"\nf('seat')", "PATIENCE_S = 60  \n\nf()"),
     ];
     for (file, text, code) in cases {

@@ -5,8 +5,7 @@ use crate::stage::{CONTEST, NAMES, control, random_bits, rows, wait_for_put};
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::{RoundId, StreamId, UtcUs};
 use flowtest_scoreboard::{
-    HoldReport, Lease, Named, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError, keys,
-    library,
+    HoldReport, Lease, Named, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError, keys, library,
 };
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::documents::{RIGHT, generator_health, probe_answer};
