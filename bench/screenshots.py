@@ -29,7 +29,7 @@ OUT = ROOT / "docs" / "images"
 LENGTH_S = 75
 TAKEN_AT_S = 54
 # Longest wait for anything else.
-PATIENCE_S = 90
+TIMEOUT_S = 90
 # A picture that is larger does not belong into a repository.
 BYTES_MAX = 200_000
 
@@ -59,7 +59,7 @@ class Demo:
             self.said.append(line)
 
     def wait_for(self, pattern):
-        until = time.monotonic() + PATIENCE_S + LENGTH_S
+        until = time.monotonic() + TIMEOUT_S + LENGTH_S
         while time.monotonic() < until:
             found = re.search(pattern, "".join(self.said), re.MULTILINE)
             if found:
@@ -71,7 +71,7 @@ class Demo:
 
     def stop(self):
         self.child.send_signal(signal.SIGINT)
-        self.child.wait(timeout=PATIENCE_S)
+        self.child.wait(timeout=TIMEOUT_S)
 
 
 class Browser:
@@ -96,7 +96,7 @@ class Browser:
     def ask(self, method, path, body=None):
         data = json.dumps(body or {}).encode() if method == "POST" else None
         request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             return json.load(response)["value"]
 
     def go(self, path):
@@ -106,7 +106,7 @@ class Browser:
         return self.ask("POST", "/execute/sync", {"script": script, "args": []})
 
     def until(self, condition):
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + TIMEOUT_S
         while not self.run(f"return Boolean({condition})"):
             if time.monotonic() > until:
                 fail(f"the page never had {condition}")
@@ -140,7 +140,7 @@ class Browser:
     def close(self):
         self.ask("DELETE", "")
         self.driver.terminate()
-        self.driver.wait(timeout=PATIENCE_S)
+        self.driver.wait(timeout=TIMEOUT_S)
 
 
 def save(name, data):
@@ -178,7 +178,7 @@ def terminal():
         save("terminal.svg", drawn(f"$ {shown}\n" + words.replace(found.group(0), "127.0.0.1:8081")).encode())
     finally:
         target.terminate()
-        target.wait(timeout=PATIENCE_S)
+        target.wait(timeout=TIMEOUT_S)
 
 
 def on_a_terminal(command):
@@ -193,7 +193,7 @@ def on_a_terminal(command):
                 said += chunk
         except OSError:
             pass  # Linux ends a terminal that nobody holds by EIO.
-        child.wait(timeout=PATIENCE_S)
+        child.wait(timeout=TIMEOUT_S)
     os.close(ours)
     return said.decode().replace("\r\n", "\n").rstrip("\n")
 

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 # As a banner; on the page Rules it stays.
 SHOWN_MINUTES = 5
 
@@ -35,7 +35,7 @@ class Dashboard:
         """The page that it leads to."""
         body = None if fields is None else urllib.parse.urlencode(fields).encode()
         request = urllib.request.Request(self.origin + path, body, {"Origin": self.origin})
-        with self.opener.open(request, timeout=PATIENCE_S) as answer:
+        with self.opener.open(request, timeout=TIMEOUT_S) as answer:
             return answer.read().decode()
 
     def send(self, page, path, **fields):

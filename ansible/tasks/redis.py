@@ -19,7 +19,7 @@ import socket
 import ssl
 import sys
 
-PATIENCE_S = 5
+TIMEOUT_S = 5
 
 
 def ask(connection, *words):
@@ -49,7 +49,7 @@ class Server:
         self.host = host.strip("[]")
 
     def plain(self):
-        return socket.create_connection((self.host, int(self.port)), timeout=PATIENCE_S)
+        return socket.create_connection((self.host, int(self.port)), timeout=TIMEOUT_S)
 
     def connect(self):
         if self.certificate == "none":

@@ -7,7 +7,7 @@ import urllib.parse
 import requests
 
 # A login waits for its turn at the passwords; nothing takes longer.
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 class Forms(html.parser.HTMLParser):
@@ -64,7 +64,7 @@ class Visitor:
         self.session.headers["Origin"] = origin
 
     def open(self, path):
-        answer = self.session.get(self.origin + path, timeout=PATIENCE_S)
+        answer = self.session.get(self.origin + path, timeout=TIMEOUT_S)
         assert answer.status_code == 200, f"{path}: {answer.status_code}\n{answer.text[:2000]}"
         return answer
 
@@ -77,7 +77,7 @@ class Visitor:
         assert forms, f"{page.url} has no form to {action}"
         kept = [(name, value) for name, value in forms[0] if name not in filled]
         fields = kept + [(name, value) for name, value in filled.items() if value is not None]
-        return self.session.post(urllib.parse.urljoin(self.origin, action), data=fields, timeout=PATIENCE_S)
+        return self.session.post(urllib.parse.urljoin(self.origin, action), data=fields, timeout=TIMEOUT_S)
 
     def sign_in(self, name, password):
         page = self.send("/login", "/login", name=name, password=password)

@@ -40,14 +40,18 @@ function showable(input) {
 }
 
 function copyable(code) {
-  if (!navigator.clipboard) return;
+  if (navigator.clipboard) code.after(copyButton("Copy", () => code.textContent));
+}
+
+// A button that copies what `value` says when it is pressed; where there is a clipboard.
+export function copyButton(label, value) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button small";
-  button.textContent = "Copy";
+  button.textContent = label;
   button.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText(code.textContent); button.textContent = "Copied"; } catch { button.textContent = "Not allowed"; }
-    setTimeout(() => { button.textContent = "Copy"; }, 1_500);
+    try { await navigator.clipboard.writeText(value()); button.textContent = "Copied"; } catch { button.textContent = "Not allowed"; }
+    setTimeout(() => { button.textContent = label; }, 1_500);
   });
-  code.after(button);
+  return button;
 }

@@ -19,7 +19,7 @@ function make(tag, kind, text) {
 
 // What a place holds; one that nothing broke is marked.
 const holdsWord = ({ holds, unbroken }) => `${f.holds(holds)}${unbroken ? ", unbroken" : ""}`;
-const COLUMNS = ["place", "name", "holds", "points", "gained"];
+const COLUMNS = ["place", "name", "holds", "points", "points-won"];
 
 export class Reveal {
   constructor(page) {
@@ -114,14 +114,14 @@ export class Reveal {
       this.rows.set(place.id, row);
     }
     row.className = [place.resolved ? "resolved" : "", place.moved ? "moved" : "", stage.suspense === place.id ? "waits" : ""].filter(Boolean).join(" ");
-    const [rank, name, holds, points, gained] = row.children;
+    const [rank, name, holds, points, won] = row.children;
     rank.textContent = String(place.rank);
     name.textContent = place.display_name;
     holds.textContent = holdsWord(place);
     points.textContent = f.points(place.points);
-    const rise = place.rise > 0 ? `▲ ${place.rise}` : "";
-    gained.textContent = place.moved && (place.gained || rise) ? `${f.signed(place.gained)}  ${rise}` : "";
-    gained.className = `gained ${f.tone(place.gained)}`;
+    const change = place.rank_change > 0 ? `▲ ${place.rank_change}` : "";
+    won.textContent = place.moved && (place.points_won || change) ? `${f.signed(place.points_won)}  ${change}` : "";
+    won.className = `points-won ${f.tone(place.points_won)}`;
     return row;
   }
 

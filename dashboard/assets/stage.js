@@ -8,25 +8,21 @@ const put = (element, text) => { if (element && element.textContent !== text) el
 function until(holder, before, at) {
   if (!holder) return;
   if (at == null || at <= now()) { if (holder.firstChild) holder.replaceChildren(); return; }
-  const shown = holder.querySelector("[data-until]");
-  if (shown && holder.dataset.before === before) { shown.dataset.until = String(at); return; }
-  const b = document.createElement("b");
-  b.dataset.until = String(at);
-  b.textContent = duration((at - now()) / 1000);
-  const label = document.createElement("span");
-  label.className = "label";
-  label.textContent = before;
-  holder.dataset.before = before;
-  holder.replaceChildren(label, " ", b);
+  counted(holder, before, "until", at, at - now());
 }
 
 // How long something has lasted: counted by the clock, like the time until something.
 function since(holder, before, at) {
-  const shown = holder.querySelector("[data-since]");
-  if (shown && holder.dataset.before === before) { shown.dataset.since = String(at); return; }
+  counted(holder, before, "since", at, Math.max(0, now() - at));
+}
+
+// A label and a duration that the clock counts on, by `data-until` or `data-since`.
+function counted(holder, before, kind, at, length_ms) {
+  const shown = holder.querySelector(`[data-${kind}]`);
+  if (shown && holder.dataset.before === before) { shown.dataset[kind] = String(at); return; }
   const b = document.createElement("b");
-  b.dataset.since = String(at);
-  b.textContent = duration(Math.max(0, now() - at) / 1000);
+  b.dataset[kind] = String(at);
+  b.textContent = duration(length_ms / 1000);
   const label = document.createElement("span");
   label.className = "label";
   label.textContent = before;

@@ -7,7 +7,7 @@ export class Tints {
   constructor() { this.of = new Map(); }
 
   // Gives these lines their colours; those that had one keep it. At most TINTS, the house not counted.
-  assign(ids, wish) {
+  assign(ids, preferred) {
     const kept = new Map();
     const taken = new Set();
     for (const id of ids) {
@@ -18,7 +18,7 @@ export class Tints {
     }
     for (const id of ids) {
       if (kept.has(id) || id === HOUSE) continue;
-      let tint = wish(id) % TINTS;
+      let tint = preferred(id) % TINTS;
       for (let tries = 0; taken.has(tint) && tries < TINTS; tries++) tint = (tint + 1) % TINTS;
       if (taken.has(tint)) continue;
       kept.set(id, tint);

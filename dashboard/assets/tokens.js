@@ -1,6 +1,7 @@
 // Invitations as they change: rows by their id, which are shown, and a button to copy a clear text.
 
 import { localise } from "./clock.js";
+import { copyButton } from "./fields.js";
 
 const GONE = new Set(["expired", "revoked"]);
 
@@ -72,17 +73,8 @@ function copyable(root) {
   if (!navigator.clipboard) return;
   for (const code of root.querySelectorAll("[data-clear]")) {
     if (code.nextElementSibling) continue;
-    const add = (label, value) => {
-      const button = text("button", "button small", label);
-      button.type = "button";
-      button.addEventListener("click", async () => {
-        try { await navigator.clipboard.writeText(value()); button.textContent = "Copied"; } catch { button.textContent = "Not allowed"; }
-        setTimeout(() => { button.textContent = label; }, 1_500);
-      });
-      code.parentElement.append(button);
-    };
-    add("Copy", () => code.textContent);
-    add("Copy link", () => `${location.origin}/register#t=${code.textContent}`);
+    const copy = copyButton("Copy", () => code.textContent);
+    code.parentElement.append(copy, copyButton("Copy link", () => `${location.origin}/register#t=${code.textContent}`));
   }
 }
 

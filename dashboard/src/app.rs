@@ -60,7 +60,7 @@ impl App {
         let link = Link::start(config.redis.clone())?;
         let clock = ContestClock::new(config.clock_shift_us);
         let mut own_addresses = OwnAddresses::default();
-        let denied = own_addresses.look(&config, config.listen).await;
+        let denied = look(&mut own_addresses, &config, config.listen).await;
         let (shared, contest) = (accounts.clone(), &config.contest);
         let controller = Controller::open_beside(denied.clone(), clock.clone(), contest, shared, link).await?;
         let facts = controller.watch_facts();
@@ -228,10 +228,15 @@ async fn follow_own_addresses(
             () = tokio::time::sleep(OWN_ADDRESSES_EVERY) => {}
         }
         let Some(app) = app.upgrade() else { return };
-        let found = own_addresses.look(&app.config, app.bound()).await;
+        let found = look(&mut own_addresses, &app.config, app.bound()).await;
         if found != known {
             known.clone_from(&found);
             app.controller.set_own_addresses(found);
         }
     }
+}
+
+async fn look(own_addresses: &mut OwnAddresses, config: &Config, bound: SocketAddr) -> Vec<Denied> {
+    let redis = [&config.redis, &config.redis_read];
+    own_addresses.look(config.public_url.as_deref(), redis, [Some(bound), config.metrics]).await
 }

@@ -56,15 +56,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_rate_has_to_reach_is_verified_and_the_older_name_is_taken() {
+        let verified = |flags: &[&str]| {
+            let cli = Cli::try_parse_from([&["flowtest-loadgen", "limit", "127.0.0.1:1"], flags].concat());
+            let Command::Limit(flags) = cli.expect("flags").command else { panic!("not limit") };
+            flags.pass().verified
+        };
+        assert_eq!(verified(&[]), 0.995);
+        assert_eq!(verified(&["--right", "90%"]), 0.9);
+        assert_eq!(verified(&["--right", "90%", "--verified", "80%"]), 0.8);
+    }
+
+    #[test]
     fn every_flag_is_an_environment_variable_too() {
         for command in Cli::command().get_subcommands() {
             for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
                 let variable = flag.get_env().unwrap_or_else(|| panic!("--{} has none", flag.get_id()));
-                let name = match flag.get_long().unwrap_or_default() {
-                    // A flag has one variable, and this one's is the name that it had before.
-                    "verified" => "RIGHT".to_owned(),
-                    name => name.to_uppercase().replace('-', "_"),
-                };
+                let name = flag.get_long().unwrap_or_default().to_uppercase().replace('-', "_");
                 assert_eq!(variable.to_string_lossy(), format!("FLOWTEST_LOADGEN_{name}"));
             }
         }

@@ -147,14 +147,14 @@ fn flags_that_name_nobody_to_trust_are_a_sentence() {
     let empty = folder.path().join("empty.pem").display().to_string();
     std::fs::write(&empty, "").expect("written");
     let url = "https://127.0.0.1:1";
-    for (flags, sentence) in [
+    for (flags, part) in [
         (vec![url, "--ca", &empty], "holds no certificate"),
         (vec![url, "--ca", "/nowhere.pem"], "name a file of certificates"),
         (vec![url, "--ca", &empty, "--insecure"], "cannot be used with"),
     ] {
         let output = stress(&flags);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && said.contains(sentence), "{said}");
+        assert!(output.status.code() == Some(2) && said.contains(part), "{said}");
     }
 }
 

@@ -361,9 +361,9 @@ mod tests {
             (Errno::ADDRNOTAVAIL, "127.0.0.1:80 is no address of this machine"),
             (Errno::AFNOSUPPORT, "cannot listen on 127.0.0.1:80: Address family not supported"),
         ];
-        for (errno, sentence) in cases {
+        for (errno, beginning) in cases {
             let said = cannot_listen("--listen", address, errno.into()).to_string();
-            assert!(said.starts_with(sentence) && said.contains("--listen"), "{errno:?}: {said}");
+            assert!(said.starts_with(beginning) && said.contains("--listen"), "{errno:?}: {said}");
         }
     }
 }

@@ -341,13 +341,13 @@ fn a_start_without_a_usable_certificate_says_what_to_do() {
         ("cert.pem", "empty.pem", "--tls-key"),
         ("cert.pem", "other.pem", "do not go together"),
     ];
-    for (certificate, key, sentence) in cases {
+    for (certificate, key, part) in cases {
         let (certificate, key) = (path(certificate), path(key));
         let flags = ["--listen-tls", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key];
         let output = common::command(&flags).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(sentence), "{said}");
+        assert!(said.contains(part), "{said}");
     }
 }
 

@@ -91,8 +91,8 @@ mod tests {
         assert!(of("bob", &injected, &board(exact), &rules));
         let lost = Tally { token_right: 6, token_wrong: 3, ..exact };
         assert!(!of("bob", &injected, &board(lost), &rules));
-        let gained = Tally { token_right: 8, token_wrong: 1, ..exact };
-        assert!(!of("bob", &injected, &board(gained), &rules));
+        let more = Tally { token_right: 8, token_wrong: 1, ..exact };
+        assert!(!of("bob", &injected, &board(more), &rules));
         assert!(!of("carol", &injected, &board(exact), &rules), "who is not in Redis is not exact");
     }
 

@@ -2,7 +2,10 @@
 
 use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::GeneratorHealth;
+use flowtest_scoreboard::{GeneratorHealth, ProbeAnswer, ProbeVerdicts};
+
+/// All three headers are right.
+pub const RIGHT: ProbeVerdicts = ProbeVerdicts { token: true, version: true, from: true };
 
 /// What an idle generator says about itself: two cores, a clock close to Redis's, nothing to play.
 pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
@@ -37,5 +40,20 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         trouble: None,
         beside_trouble: None,
         tls_trouble: None,
+    }
+}
+
+/// What a test of an endpoint found that was answered.
+pub fn probe_answer(id: &str, endpoint: &str, at: UtcUs, verdicts: ProbeVerdicts) -> ProbeAnswer {
+    let message = if verdicts.version { "It answers as it should." } else { "Version is v1 and should be v2." };
+    ProbeAnswer {
+        id: id.to_owned(),
+        at,
+        generator: "g1".to_owned(),
+        endpoint: endpoint.to_owned(),
+        verdicts: Some(verdicts),
+        latency_us: Some(500),
+        message: message.to_owned(),
+        ..ProbeAnswer::default()
     }
 }

@@ -364,7 +364,7 @@ fn the_generator_refuses_with_a_sentence() {
         (&["run", "no-such-contest.toml"], 2, "no-such-contest.toml"),
         // Nothing is wrong with these flags; the world is.
         (&["stress", &nobody, "--duration", "300ms", "--warmup", "0s"], 1, "nobody listens"),
-        (&["stress", &url, "--rate", "100000000", "--duration", "1s"], 1, "a second for a core"),
+        (&["stress", &url, "--rate", "10000000", "--cores", "0", "--duration", "1s"], 1, "a second for a core"),
         (&["stress", &url, "--duration", "100ms", "--json", "/no/such/folder/x.json"], 1, "/no/such/folder"),
     ];
     for (flags, code, hint) in cases {

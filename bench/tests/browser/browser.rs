@@ -100,9 +100,9 @@ pub(crate) fn turn() -> Option<Turn> {
 }
 
 /// Says something past the test harness, which keeps what a passing test prints to itself.
-pub(crate) fn say(sentence: &str) {
+pub(crate) fn say(message: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "browser: {sentence}");
+    let _ = writeln!(std::io::stderr(), "browser: {message}");
 }
 
 /// Runs a play, which is a future, on a runtime of its own.

@@ -13,6 +13,7 @@ use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeState, ProbeAnswer, ProbeRequest};
 use rustix::process::Signal;
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,19 @@ impl Arena {
     }
 }
 
+/// The contest is played from its file by a generator that trusts this certificate: its journal, and what was counted.
+fn run_from_file(stage: &Stage, contest: &ContestFile, trusted: &Certificate) -> (Journal, BTreeMap<String, Tally>) {
+    let path = stage.folder().join("contest.toml");
+    contest.write(&path).expect("it is written");
+    let journal = Journal::in_folder(stage.folder());
+    let [journal_flag, folder] = journal.flags();
+    let flags = ["--quiet", &journal_flag, &folder, "--ca", &trusted.path()];
+    let generator = Generator::run(&path, None, stage.folder(), &flags);
+    let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(outcome.is_whole(), "{}", outcome.said);
+    (journal, outcome.tallies().unwrap_or_else(|error| panic!("{error}")))
+}
+
 #[test]
 fn a_contest_from_a_file_is_exact_with_http_and_https_side_by_side_and_its_audit_is_equal() {
     let stage = Stage::light();
@@ -67,15 +81,7 @@ fn a_contest_from_a_file_is_exact_with_http_and_https_side_by_side_and_its_audit
     let phase = Phase { length: Duration::from_secs(4), rate: Some(300), connections: 64, pipeline: 1 };
     let names = ["alice", "bob", "carol", "dave"];
     let contest = with_all(ContestFile::new("sealed", phase), &stage, &names);
-    let path = stage.folder().join("contest.toml");
-    contest.write(&path).expect("it is written");
-    let journal = Journal::in_folder(stage.folder());
-    let [journal_flag, folder] = journal.flags();
-    let flags = ["--quiet", &journal_flag, &folder, "--ca", &honest.path()];
-    let generator = Generator::run(&path, None, stage.folder(), &flags);
-    let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
-    assert!(outcome.is_whole(), "{}", outcome.said);
-    let tallies = outcome.tallies().unwrap_or_else(|error| panic!("{error}"));
+    let (journal, tallies) = run_from_file(&stage, &contest, &honest);
     for name in names {
         let tally = &tallies[name];
         println!("{name}: {tally:?}");
@@ -309,15 +315,7 @@ fn sessions_are_not_resumed_beyond_their_certificate() {
     let stage = over_tls(stage.contestant("alice", &[]), "bob", &brief, &["--faults", "reset:5"]);
     let phase = Phase { length: Duration::from_secs(16), rate: Some(50), connections: 4, pipeline: 1 };
     let contest = with_all(ContestFile::new("brief", phase), &stage, &["alice", "bob"]);
-    let path = stage.folder().join("contest.toml");
-    contest.write(&path).expect("it is written");
-    let journal = Journal::in_folder(stage.folder());
-    let [journal_flag, folder] = journal.flags();
-    let flags = ["--quiet", &journal_flag, &folder, "--ca", &brief.path()];
-    let generator = Generator::run(&path, None, stage.folder(), &flags);
-    let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
-    assert!(outcome.is_whole(), "{}", outcome.said);
-    let tallies = outcome.tallies().unwrap_or_else(|error| panic!("{error}"));
+    let (journal, tallies) = run_from_file(&stage, &contest, &brief);
     let (health, bob) = (stage.target("bob").healthz().unwrap_or_else(|error| panic!("{error}")), &tallies["bob"]);
     println!("{bob:?} {}", health["tls_handshakes"]);
     assert!(health["tls_handshakes"]["resumed"].as_u64().is_some_and(|resumed| resumed > 10), "{health}");

@@ -1,10 +1,10 @@
 //! Names that went do not come back.
 
-use super::{THESE_FILES, assert_none, each_line, tracked_files};
+use super::{THESE_FILES, assert_none, each_line, read, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Words that went: no item, field, local, class of a page or file has one in its name. ARCHITECTURE.md says under *Words that went* what
-/// each became; prose, and tests whose names read as sentences, may say them.
+/// Words that went, and their plurals: no name in code, class of a page or file has one in it. ARCHITECTURE.md says under *Words that
+/// went* what each became; prose, texts, and tests whose names read as sentences, may say them.
 const GONE: &[&str] = &[
     "attention",
     "books",
@@ -14,24 +14,21 @@ const GONE: &[&str] = &[
     "curtain",
     "desk",
     "door",
-    "doors",
     "entrant",
+    "gained",
     "game",
     "lot",
     "obedience",
     "obey",
     "obeying",
-    "obeys",
     "patience",
     "person",
     "player",
-    "players",
     "regard",
     "reins",
     "saturated",
     "seat",
     "sentence",
-    "sentences",
     "shelf",
     "sight",
     "steward",
@@ -58,6 +55,9 @@ const GONE_NAMES: &[&str] = &[
     "right_rate",
     "wholly_right",
 ];
+
+/// A name of others.
+const OTHERS: &str = "parking_lot";
 
 /// Where programs outside read the old name, until 0.3.
 const INTERFACES: &[(&str, &str)] = &[
@@ -91,8 +91,78 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
+fn has_gone_word(name: &str) -> bool {
+    let is_gone = |word: &str| GONE.contains(&word) || word.strip_suffix('s').is_some_and(|one| GONE.contains(&one));
+    name != OTHERS && words_of(name).iter().any(|word| is_gone(word))
+}
+
 fn is_gone(name: &str) -> bool {
-    GONE_NAMES.contains(&name) || words_of(name).iter().any(|word| GONE.contains(&word.as_str()))
+    GONE_NAMES.contains(&name) || has_gone_word(name)
+}
+
+/// A text of Rust, a script or Python without its comments and its strings; what stands in braces inside a string goes, too.
+fn code_of(file: &str, text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let word = rest.find(|letter| !is_of_name(letter)).unwrap_or(rest.len());
+        let (kept, skipped) = match no_code(file, rest) {
+            Some(length) => (0, length),
+            None => (word.max(first.len_utf8()), 0),
+        };
+        code.push_str(&rest[..kept]);
+        code.extend(rest[..skipped].matches('\n'));
+        rest = &rest[kept + skipped..];
+    }
+    code
+}
+
+fn is_of_name(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// How long the comment or string is that a text begins with.
+fn no_code(file: &str, text: &str) -> Option<usize> {
+    if !text.starts_with(['"', '\'', '`', '/', '#', 'r', 'b']) {
+        return None;
+    }
+    let (is_rust, is_python) = (file.ends_with(".rs"), file.ends_with(".py"));
+    let until = |open: usize, close: &str| text[open..].find(close).map_or(text.len(), |at| open + at + close.len());
+    let comment = if is_python { "#" } else { "//" };
+    if text.starts_with(comment) {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    if text.starts_with("/*") && !is_python {
+        return Some(until(2, "*/"));
+    }
+    if let Some(quotes) = ["\"\"\"", "'''"].into_iter().find(|quotes| is_python && text.starts_with(*quotes)) {
+        return Some(until(3, quotes));
+    }
+    if let Some(raw) = ["r", "br"].into_iter().find_map(|mark| text.strip_prefix(mark)).filter(|_| is_rust) {
+        let hashes = raw.len() - raw.trim_start_matches('#').len();
+        let open = text.len() - raw.len() + hashes + 1;
+        return raw[hashes..].starts_with('"').then(|| until(open, &format!("\"{}", "#".repeat(hashes))));
+    }
+    let quote = text.chars().next().filter(|first| ['"', '\'', '`'].contains(first))?;
+    let mut letters = text.char_indices().skip(1);
+    if is_rust && quote != '"' {
+        // A letter, or the beginning of a lifetime.
+        let letter = letters.next()?.1;
+        let close = if letter == '\\' { letters.nth(1)? } else { letters.next()? };
+        let is_letter = letter == '\\' || close.1 == quote;
+        return is_letter.then(|| until(close.0, "'"));
+    }
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '\\' => {
+                letters.next();
+            }
+            letter if letter == quote => return Some(at + 1),
+            '\n' if !is_rust && quote != '`' => return Some(at),
+            _ => {}
+        }
+    }
+    Some(text.len())
 }
 
 /// The classes that a line of a style sheet is about, as names.
@@ -104,10 +174,10 @@ fn classes_in(line: &str) -> Vec<String> {
     line.split('.').skip(1).map(class).collect()
 }
 
-/// The names that a line of Rust or of a script defines, or gives a field of that name a value: items, locals and fields.
+/// The names that a line of code defines, or gives a field of that name a value: items, locals and fields.
 fn named_in(line: &str) -> Vec<&str> {
     const ITEMS: [&str; 10] = ["class", "const", "enum", "fn", "function", "mod", "static", "struct", "trait", "type"];
-    let code = line.split("//").next().unwrap_or(line).trim();
+    let code = line.trim();
     let words: Vec<&str> =
         code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty()).collect();
     let mut names: Vec<&str> =
@@ -122,22 +192,25 @@ fn named_in(line: &str) -> Vec<&str> {
 #[test]
 fn names_that_went_do_not_come_back() {
     let mut found = BTreeMap::new();
-    let mut is_test = false;
-    each_line(
-        |file| file.ends_with(".rs") || (file.ends_with(".js") && !file.contains("/vendor/")),
-        |file, place, line| {
-            for name in named_in(line).into_iter().filter(|name| is_gone(name)) {
+    let is_code = |file: &String| [".rs", ".js", ".py"].iter().any(|end| file.ends_with(end));
+    let files = tracked_files().into_iter().filter(|file| is_code(file) && !file.contains("/vendor/"));
+    for file in files.filter(|file| !file.starts_with(THESE_FILES)) {
+        let mut is_test = false;
+        for (line, number) in code_of(&file, &read(&file)).lines().zip(1..) {
+            let items = named_in(line).into_iter().filter(|name| GONE_NAMES.contains(name) && !file.ends_with(".py"));
+            let words = line.split(|letter| !is_of_name(letter)).filter(|name| has_gone_word(name));
+            for name in items.chain(words) {
                 // A test has a sentence for its name, whatever macro makes it one.
                 let is_sentence = line.contains("fn ") && (is_test || words_of(name).len() > 5);
-                if !is_sentence {
-                    found.entry((file.to_owned(), name.to_owned())).or_insert_with(|| place.to_owned());
+                if !is_sentence && !name.starts_with("test_") {
+                    found.entry((file.clone(), name.to_owned())).or_insert_with(|| format!("{file}:{number}"));
                 }
             }
             if !line.trim().is_empty() {
                 is_test = line.contains("test]") || (is_test && line.trim_start().starts_with("#["));
             }
-        },
-    );
+        }
+    }
     let allowed: BTreeSet<(String, String)> =
         INTERFACES.iter().map(|(file, name)| ((*file).to_owned(), (*name).to_owned())).collect();
     let back =
@@ -177,8 +250,7 @@ fn a_name_is_seen_wherever_it_is_defined() {
         ("    pub(super) fn sentence(&self) -> String {", "sentence"),
         ("    pub saturated_s: Option<u64>,", "saturated_s"),
         ("let mut sentence = String::new();", "mut sentence"),
-        ("enum TlsState { // a door", "TlsState"),
-        ("    // fn usher() in prose", ""),
+        ("enum TlsState {", "TlsState"),
         ("    player::join(seat)", ""),
         ("export function usher() {", "usher"),
         ("class Coach {", "Coach"),
@@ -188,4 +260,26 @@ fn a_name_is_seen_wherever_it_is_defined() {
     }
     assert_eq!(words_of("TlsState"), ["tls", "state"]);
     assert_eq!(words_of("SENTENCE_BYTES_MAX"), ["sentence", "bytes", "max"]);
+}
+
+#[test]
+fn code_is_what_is_left_without_comments_and_texts() {
+    // (file, text, its code)
+    let cases = [
+        ("a.rs", "fn usher(seat: u8) { // a door\n}", "fn usher(seat: u8) { \n}"),
+        ("a.rs", "for sentence in [\"a \\\" door\", r#\"a \"tier\"\"#] /* coach\n*/ {}", "for sentence in [, ] \n {}"),
+        ("a.rs", "fn f<'a>(x: &'a str) { '\"'; '\\''; b'\\n'; wish('d') }", "fn f<'a>(x: &'a str) { ; ; b; wish() }"),
+        ("a.rs", "let r#type = bar(r\"door\");", "let r#type = bar();"),
+        (
+            "a.js",
+            "assign(ids, wish); // door\nlet a = 'it\\'s a door' + `${tier}\n` + b;",
+            "assign(ids, wish); \nlet a =  + \n + b;",
+        ),
+        ("a.py", "PATIENCE_S = 60  # door\n\"\"\"A \"door\".\"\"\"\nf('seat')", "PATIENCE_S = 60  \n\nf()"),
+    ];
+    for (file, text, code) in cases {
+        assert_eq!(code_of(file, text), code, "{file}: {text}");
+    }
+    assert!(has_gone_word("Players") && has_gone_word("SENTENCE_S") && has_gone_word("books"));
+    assert!(!has_gone_word("AddressBook") && !has_gone_word(OTHERS));
 }

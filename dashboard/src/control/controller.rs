@@ -223,15 +223,15 @@ impl Controller {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
-        let Some(sentence) = self.document.steered_elsewhere() else {
+        let Some(message) = self.document.steered_elsewhere() else {
             return self.document.change_at_once(change, what, by, now).await;
         };
         if change != (Change::Halt { halted: true }) {
-            return Err(ChangeError::Elsewhere(sentence));
+            return Err(ChangeError::Elsewhere(message));
         }
         let contest = self.document.contest().to_owned();
         self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest, now)).await?;
-        Err(ChangeError::Elsewhere(format!("all traffic is stopped; but {sentence}")))
+        Err(ChangeError::Elsewhere(format!("all traffic is stopped; but {message}")))
     }
 
     /// Refuses whoever has not seen what another person changed.

@@ -2,8 +2,8 @@
 //! dashboard and its counters listen, how people reach it, and Redis. Names are looked up again now and then, for they move; one that
 //! is not found for a while keeps its addresses.
 
-use crate::config::Config;
 use flowtest_contest::policy::Denied;
+use flowtest_scoreboard::RedisAddress;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -32,18 +32,23 @@ type Server = (String, u16);
 const _: () = assert!(3 * OF_NAME_MAX < ENTRIES_MAX);
 
 impl OwnAddresses {
-    /// As entries of `deny`, those of names first. `bound` is where the dashboard listens.
-    pub async fn look(&mut self, config: &Config, bound: SocketAddr) -> Vec<Denied> {
-        let public = config.public_url.as_deref().and_then(|url| Url::parse(url).ok());
+    /// As entries of `deny`, those of names first. `public_url` is how people reach the dashboard, `listeners` where it and its
+    /// counters listen.
+    pub async fn look(
+        &mut self,
+        public_url: Option<&str>,
+        redis: [&RedisAddress; 2],
+        listeners: [Option<SocketAddr>; 2],
+    ) -> Vec<Denied> {
+        let public = public_url.and_then(|url| Url::parse(url).ok());
         let public = public.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
-        let redis = [&config.redis, &config.redis_read].map(|redis| redis.host_and_port());
+        let redis = redis.map(RedisAddress::host_and_port);
         let mut servers: Vec<Server> = redis.into_iter().chain([public]).flatten().collect();
         servers.dedup();
         for server in servers {
             let found = lookup(&server.0, server.1).await;
             self.note(&server, &found, Instant::now());
         }
-        let listeners = [Some(bound), config.metrics];
         let own = listeners.into_iter().flatten().flat_map(|listener| reachable(listener, interfaces)).collect();
         self.entries(own)
     }

@@ -1,23 +1,25 @@
 //! How good a new password is. How it is kept is the accounts' business.
 
-use crate::error::RequestError;
-use flowtest_accounts::{Accounts, PASSWORD_LENGTH};
+use flowtest_accounts::{Accounts, Error, PASSWORD_LENGTH};
 use zxcvbn::{Score, zxcvbn};
 
 /// Characters that are scored: the effort grows with the square of the length and more, and what is good in so many is good.
 const SCORED_CHARS: usize = 64;
 
 /// What [`weakness`] says, where passwords are hashed: it takes milliseconds of a core, and a stranger says when.
+///
+/// # Errors
+/// [`Error::Overloaded`].
 pub async fn weakness_of<const N: usize>(
     accounts: &Accounts,
     password: String,
     about: [String; N],
-) -> Result<Option<String>, RequestError> {
-    let scored = accounts.on_a_core(move || {
+) -> Result<Option<String>, Error> {
+    let score = move || {
         let about: Vec<&str> = about.iter().map(String::as_str).collect();
         weakness(&password, &about)
-    });
-    Ok(scored.await?)
+    };
+    accounts.on_a_core(score).await
 }
 
 /// Its first characters.

@@ -6,6 +6,7 @@ use crate::handlers::download::{attach, note};
 use crate::handlers::{convert, frame};
 use crate::live::clock::utc_ms;
 use crate::live::past::{self, Second};
+use crate::live::window::Count;
 use crate::live::{Audience, UserKey};
 use crate::views::climb::ClimbCard;
 use crate::views::curve::{self, Curves, Mark, Series};
@@ -19,7 +20,7 @@ use flowtest_contest::ladder::Pass;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::{Deadline, UtcUs};
 use flowtest_contract::utc_us;
-use flowtest_contract::{Failure, Row};
+use flowtest_contract::{Failure, Row, Tally};
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
 use serde_json::Value;
@@ -172,7 +173,7 @@ async fn round_of(
         ReportTeam {
             display_name: display_name(users, result.user),
             points: result.points,
-            verified: row.tally.token_right.min(row.tally.version_right).min(row.tally.from_right),
+            verified: verified(&row.tally, own.map_or(&[], Vec::as_slice)),
             answered: row.tally.responses(),
             failures: failures.collect(),
             void: row.tally.own_fault,
@@ -194,6 +195,16 @@ async fn round_of(
         validity: round.validity(),
         ruling: round.ruling,
     })
+}
+
+/// With all three headers right, at most: as the seconds say, and of the answers that none of them tells of, all that the totals
+/// allow. Whoever was wrong in one header in one second and in another in the next has totals that hide it.
+fn verified(tally: &Tally, seconds: &[Second]) -> u64 {
+    let total = Count::of(tally);
+    let sum = |of: fn(&Second) -> u64| seconds.iter().map(of).fold(0, u64::saturating_add);
+    let (verified, wrong) = (sum(|second| second.verified), sum(|second| second.wrong));
+    let untold = total.responses.saturating_sub(verified.saturating_add(wrong));
+    total.verified().min(verified.saturating_add(untold))
 }
 
 /// Spans of equal length from the start of a round to its end.

@@ -86,9 +86,9 @@ pub struct Place {
     pub resolved: bool,
     /// Since the step before.
     pub moved: bool,
-    /// Places gained by its hidden points.
-    pub rise: i64,
-    pub gained: i64,
+    /// Ranks that it won by its hidden points.
+    pub rank_change: i64,
+    pub points_won: i64,
 }
 
 impl Reveal {
@@ -206,8 +206,8 @@ impl Reveal {
                     unbroken: figures.unbroken,
                     resolved: resolved.contains(line),
                     moved: is_moved,
-                    rise: if is_moved && self.is_frozen { from as i64 - at as i64 } else { 0 },
-                    gained: if is_moved { points.saturating_sub(self.figures(*line, false).points) } else { 0 },
+                    rank_change: if is_moved && self.is_frozen { from as i64 - at as i64 } else { 0 },
+                    points_won: if is_moved { points.saturating_sub(self.figures(*line, false).points) } else { 0 },
                 }
             })
             .collect();
@@ -293,7 +293,7 @@ mod tests {
         // The fourth goes up to the first place.
         let risen = reveal.stage(1);
         assert_eq!(order(&risen), [("d", 50), ("a", 40), ("b", 30), ("c", 20)]);
-        assert_eq!((risen.board[0].rise, risen.board[0].gained, risen.board[0].resolved), (3, 40, true));
+        assert_eq!((risen.board[0].rank_change, risen.board[0].points_won, risen.board[0].resolved), (3, 40, true));
         // The third of the freeze is waited for before it is told, wherever it stands by now; then the second.
         let third = reveal.stage(2);
         assert_eq!((risen.next.as_deref(), third.suspense.as_deref()), (Some("Place 3"), Some("c")));

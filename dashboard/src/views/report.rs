@@ -73,8 +73,9 @@ pub struct ReportRound {
 pub struct ReportTeam {
     pub display_name: String,
     pub points: i64,
-    /// Right, and answered at all.
+    /// With all three headers right, at most.
     pub verified: u64,
+    /// Well-framed 2xx answers.
     pub answered: u64,
     /// Kinds of failure with their counts, those that came.
     pub failures: Vec<(&'static str, u64)>,

@@ -5,23 +5,10 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_dashboard::control::requests::{NoRequest, Practice};
 use flowtest_scoreboard::{ProbeAnswer, ProbeVerdicts};
+use flowtest_testkit::documents::{RIGHT, probe_answer};
 
 fn answer(id: &str, at: UtcUs, right: bool) -> ProbeAnswer {
-    ProbeAnswer {
-        id: id.to_owned(),
-        at,
-        generator: "g1".to_owned(),
-        endpoint: "http://127.0.0.1:8081/".to_owned(),
-        address: Some("127.0.0.1:8081".to_owned()),
-        addresses: Vec::new(),
-        not_made: false,
-        verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
-        latency_us: Some(300),
-        message: "Version is v1 and should be v2.".to_owned(),
-        head: String::new(),
-        team: None,
-        certificate: None,
-    }
+    probe_answer(id, "http://127.0.0.1:8081/", at, ProbeVerdicts { version: right, ..RIGHT })
 }
 
 #[tokio::test(flavor = "multi_thread")]

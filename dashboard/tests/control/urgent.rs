@@ -7,7 +7,8 @@ use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::ChangeError;
 use flowtest_dashboard::control::readiness::Mark;
-use flowtest_scoreboard::{ProbeAnswer, ProbeVerdicts, Stopped};
+use flowtest_scoreboard::Stopped;
+use flowtest_testkit::documents::{RIGHT, probe_answer};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -191,14 +192,7 @@ async fn nobody_is_let_in_on_top_of_somebody_elses_document() {
         stage.turn_at(stage.now + SECOND).await;
         let mut scoreboard = stage.redis.scoreboard();
         while let Some(asked) = scoreboard.take_probe(CONTEST, stage.now).expect("Redis answers") {
-            let answer = ProbeAnswer {
-                id: asked.id,
-                at: stage.now,
-                generator: "g1".to_owned(),
-                endpoint: asked.endpoint,
-                verdicts: Some(ProbeVerdicts { token: true, version: true, from: true }),
-                ..ProbeAnswer::default()
-            };
+            let answer = probe_answer(&asked.id, &asked.endpoint, stage.now, RIGHT);
             scoreboard.answer_probe(CONTEST, &answer).expect("Redis answers");
         }
     }

@@ -309,6 +309,18 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
     assert_eq!((shown(&world, 0).tries, shown(&world, 1).breaks_at), (None, Some(200)));
 }
 
+/// The contestant passes the first step of this phase, two where it is the contest's first; then a second goes by.
+fn pass_steps(world: &mut World, breakpoint: Breakpoint, first: u32) {
+    let mut climbs = Climbs::new(breakpoint, first);
+    for step in 1..=(if first == 0 { 2 } else { 1 }) {
+        let due = climbs.expected(0);
+        let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
+        let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
+        world.totals.decisions.push(Arc::new(decision));
+    }
+    world.second(&[DID]);
+}
+
 #[test]
 fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
     let climb = |scored: bool| {
@@ -330,14 +342,7 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
     world.control = Arc::new(control);
     let (mut shown, mut running) = (Vec::new(), Vec::new());
     for (first, breakpoint) in contest.breakpoints() {
-        let mut climbs = Climbs::new(breakpoint, first);
-        for step in 1..=(if first == 0 { 2 } else { 1 }) {
-            let due = climbs.expected(0);
-            let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
-            let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
-            world.totals.decisions.push(Arc::new(decision));
-        }
-        world.second(&[DID]);
+        pass_steps(&mut world, breakpoint, first);
         let figures = world.board.standings(&Audience::Public, world.now).of(&key(0)).expect("a line").figures;
         shown.push((figures.holds, figures.tries, figures.points));
         running.push((figures.climb_holds, climbing(&figures)));
@@ -496,14 +501,7 @@ fn the_ledger_adds_up_to_what_the_board_shows_also_with_two_climbs_and_in_practi
         }
         world.facts.adjustments.insert(key(0), -500);
         for (first, breakpoint) in contest.breakpoints() {
-            let mut climbs = Climbs::new(breakpoint, first);
-            for step in 1..=(if first == 0 { 2 } else { 1 }) {
-                let due = climbs.expected(0);
-                let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
-                let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
-                world.totals.decisions.push(Arc::new(decision));
-            }
-            world.second(&[DID]);
+            pass_steps(&mut world, breakpoint, first);
             let holds = ledger::holds(Some(&world.control), Some(&world.totals), "c0");
             let row = &world.totals.contestants["c0"];
             let sealed = |(number, points, counts): (u128, i64, bool)| LedgerRound {

@@ -3,11 +3,12 @@
 use crate::stage::{PASSWORD, Stage};
 use flowtest_dashboard::middleware::headers::CONTENT_SECURITY_POLICY;
 use flowtest_dashboard::routes::routes;
+use flowtest_testkit::hostile::NAMES;
 use salvo::http::Method;
 
-const SCRIPT: &str = "<script>alert(1)</script>";
-const ATTRIBUTE: &str = "\" onload=\"alert(1)";
-const FORMULA: &str = "=HYPERLINK(\"http://evil\")";
+const SCRIPT: &str = NAMES[0];
+const ATTRIBUTE: &str = NAMES[1];
+const FORMULA: &str = NAMES[3];
 
 #[tokio::test]
 async fn hostile_names_are_inert_on_every_page_and_in_every_file() {

@@ -1,6 +1,7 @@
 //! A whole dashboard in memory of this process, on a real database, and browsers that keep their cookies.
 
-use flowtest_accounts::{Accounts, Actor, NewInvites, NewUser, Role};
+use crate::people;
+use flowtest_accounts::Accounts;
 use flowtest_contract::utc_us;
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::cli::{Cli, Command};
@@ -13,7 +14,7 @@ use salvo::test::{RequestBuilder, ResponseExt};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) use crate::people::PASSWORD;
 /// What pages and browsers agree that this site is called.
 pub(crate) const SITE: &str = "http://scores.test";
 
@@ -47,8 +48,7 @@ impl Stage {
     }
 
     pub(crate) async fn admin(&self, name: &str) -> Browser {
-        let new = NewUser { name: name.to_owned(), display_name: name.to_owned(), password: PASSWORD.to_owned() };
-        self.accounts().create_admin(new, &Actor::command_line(), utc_us()).await.expect("an admin");
+        people::admin(self.accounts(), name, utc_us()).await;
         self.signed_in(name).await
     }
 
@@ -63,10 +63,7 @@ impl Stage {
     }
 
     pub(crate) async fn invitation(&self) -> String {
-        let expires_at = utc_us() + 3_600_000_000;
-        let new = NewInvites { count: 1, label: String::new(), role: Role::Staff, expires_at };
-        let made = self.accounts().create_invites(new, &Actor::command_line(), utc_us()).await.expect("an invitation");
-        made[0].token.as_ref().expect("it is unused").reveal().to_owned()
+        people::invitation(self.accounts(), utc_us()).await
     }
 
     pub(crate) async fn signed_in(&self, name: &str) -> Browser {

@@ -44,6 +44,7 @@ use flowtest_dashboard::views::{
     Page, RegisterPage, ReportPage, Role, RulesPage, SettingPage, SettingsPage, SlipsPage, Stage, TokensPage, Viewer,
     advice,
 };
+use flowtest_testkit::hostile::NAMES as HOSTILE;
 use sailfish::{RenderError, TemplateSimple};
 
 /// The instant at which all examples stand: 2025-11-23 10:10:00 UTC, in milliseconds.
@@ -54,10 +55,6 @@ const START_MS: i64 = NOW_MS - 600_000;
 
 /// Where the organiser keeps what contestants take.
 pub(crate) const KIT_URL: &str = "https://kit.example.org/finals/NOTES.md";
-
-/// Names that would break a page, a terminal or a spreadsheet that trusts them.
-pub(crate) const HOSTILE: [&str; 4] =
-    ["<script>alert(1)</script>", "\" onmouseover=\"x", "\u{202e}gnp.exe' --", "=HYPERLINK(\"a\",\"b\")"];
 
 const TEAMS: [&str; 14] = [
     "Packet Pirates",

@@ -3,7 +3,8 @@
 
 mod fixture;
 
-use crate::fixture::{HOSTILE, pages};
+use crate::fixture::pages;
+use flowtest_testkit::hostile::NAMES;
 use std::path::Path;
 
 /// All templates by name.
@@ -110,11 +111,31 @@ fn the_rules_say_where_tests_come_from() {
     assert!(tests.contains("<code>198.51.100.6</code>") && !tests.contains("198.51.100.4"), "{tests}");
 }
 
+/// Markup taken out.
+fn plain(html: &str) -> String {
+    html.split('<').map(|part| part.rsplit('>').next().unwrap_or_default()).collect::<String>().to_lowercase()
+}
+
+#[test]
+fn a_cell_is_called_on_a_phone_as_its_column_is_elsewhere() {
+    // Of a heading that says more in its title, and of the line on the rules page that is about no header.
+    const OTHERS: [&str; 3] = ["per s", "when", "costs"];
+    for (name, page) in rendered() {
+        for table in between(&page, "<table", "</table>") {
+            let headings: Vec<String> = between(table, "<th", "</th>").map(|cell| plain(&format!("<{cell}"))).collect();
+            for label in between(table, "data-label=\"", "\"").map(str::to_lowercase) {
+                let is_one = headings.iter().any(|heading| heading.starts_with(&label));
+                assert!(is_one || OTHERS.contains(&label.as_str()), "{name}: {label:?} is none of {headings:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn names_that_would_be_code_stand_as_text() {
     let mut seen = 0;
     for (name, page) in rendered() {
-        for hostile in &HOSTILE[..2] {
+        for hostile in &NAMES[..2] {
             assert!(!page.contains(hostile), "{name} holds {hostile} as it is");
         }
         assert!(!page.contains("\" onmouseover"), "{name} leaves an attribute open");

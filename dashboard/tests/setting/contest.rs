@@ -297,8 +297,8 @@ async fn the_rules_page_says_that_each_answer_names_whose_server_it_is_where_tha
     for (ownership, is_said) in [(Ownership::Off, false), (Ownership::Header, true)] {
         let page = rules_of(&site, &mut alice, |settings| settings.policy.ownership = ownership).await;
         // In the answer that is to come, the rule, the samples and the reference server.
-        for sentence in ["Team: your-login-name", "Whose server it is:", "add_header Team", "--team your-login-name"] {
-            assert_eq!(page.contains(sentence), is_said, "{ownership:?}: {sentence}");
+        for part in ["Team: your-login-name", "Whose server it is:", "add_header Team", "--team your-login-name"] {
+            assert_eq!(page.contains(part), is_said, "{ownership:?}: {part}");
         }
     }
 }

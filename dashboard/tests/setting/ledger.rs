@@ -3,11 +3,14 @@
 use crate::browser::{Browser, Site};
 use flowtest_accounts::{Actor, NewRound, RoundResult, User};
 use flowtest_contract::utc_us;
-use flowtest_contract::{RoundId, RoundValidity, Row};
+use flowtest_contract::{RoundId, RoundValidity, Row, Tally};
+use flowtest_dashboard::live::archive::{self, Basis};
+use flowtest_dashboard::live::standings::{Answers, Score, Scores};
 use flowtest_dashboard::live::{Audience, UserKey};
 use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;
 
+const SECOND: u64 = 1_000_000;
 const VALID: RoundValidity = RoundValidity { seconds: 60, valid_seconds: 60, due: 100, void: 0 };
 
 async fn with_endpoint(site: &Site, name: &str) -> User {
@@ -17,22 +20,17 @@ async fn with_endpoint(site: &Site, name: &str) -> User {
     user
 }
 
+fn result(user: &User, rank: u32, points: i64, row: &Row) -> RoundResult {
+    let (user, name, row) = (user.id, user.name.clone(), row.encode());
+    RoundResult { user, name, rank, points, failures: 0, p99_us: None, row, holds: None, climb: None }
+}
+
 /// A round is sealed, in which the first of these was the first, and so on.
 async fn seal(site: &Site, round: u128, points: &[(&User, i64)]) {
     let (program, now, id) = (Actor::program(), utc_us(), RoundId::from_bits(round));
     let new = NewRound { id, scored: true, label: String::new(), start_at: None };
     site.app.accounts.create_round(new, &program, now).await.expect("a round");
-    let results = points.iter().zip(1..).map(|((user, points), rank)| RoundResult {
-        user: user.id,
-        name: user.name.clone(),
-        rank,
-        points: *points,
-        failures: 0,
-        p99_us: None,
-        row: Row::default().encode(),
-        holds: None,
-        climb: None,
-    });
+    let results = points.iter().zip(1..).map(|((user, points), rank)| result(user, rank, *points, &Row::default()));
     site.app.accounts.finish_round(id, results.collect(), Some(VALID), &program, now).await.expect("sealed");
     site.app.people_changed();
 }
@@ -130,4 +128,27 @@ async fn a_show_goes_from_the_freeze_whatever_was_revealed_meanwhile() {
     }
     let places: Value = serde_json::from_str(&ada.get("/api/reveal?step=0&frozen=0").await.body).expect("JSON");
     assert_eq!((&places["frozen"], &places["unknown"]), (&0.into(), &2.into()), "one that began without a freeze");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_verifies_nobody_who_was_wrong_in_another_header_each_second() {
+    let site = Site::open().await;
+    let alice = site.contestant("alice").await;
+    let mut ada = site.admin("ada").await;
+    let (program, id, start) = (Actor::program(), RoundId::from_bits(1), utc_us() - 60 * SECOND);
+    let new = NewRound { id, scored: true, label: String::new(), start_at: Some(start) };
+    let accounts = &site.app.accounts;
+    accounts.create_round(new, &program, start).await.expect("a round");
+    // Ten answers with another token, then ten with another platform.
+    for second in 1..=2 {
+        let answers = Answers { wrong: 10 * second, ..Answers::default() };
+        let score = Score { answers, ..Score::of_points(UserKey::of_user(alice.id.0), 0) };
+        let at = start + second * SECOND;
+        let row = archive::write(Basis::Contest, &Scores { at, lines: vec![score], ..Scores::default() });
+        accounts.append_history(id, at, &row).await.expect("kept");
+    }
+    let headers = Tally { token_right: 10, token_wrong: 10, version_right: 20, ..Tally::default() };
+    let row = Row { tally: Tally { from_right: 10, from_wrong: 10, ..headers }, ..Row::default() };
+    accounts.finish_round(id, vec![result(&alice, 1, 0, &row)], Some(VALID), &program, utc_us()).await.expect("sealed");
+    ada.get("/report.html").await.says("<td class=\"r\">0 of 20</td>");
 }

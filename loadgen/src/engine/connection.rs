@@ -37,6 +37,17 @@ pub trait OutcomeSink {
     fn settle(&mut self, exchange: &Exchange, outcome: Outcome, received: &ResponseBytes<'_>);
 }
 
+/// A request that is to be written, among those of one send.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing {
+    pub index: usize,
+    /// Of its token.
+    pub counter: u64,
+    pub scored: bool,
+    /// It was not sent before, on another connection.
+    pub is_first: bool,
+}
+
 /// One slot.
 #[derive(Debug)]
 pub struct Connection {
@@ -139,13 +150,12 @@ impl Connection {
         Step::Close
     }
 
-    /// Writes the next requests by `write(index, counter, scored, first_time)`, which makes the token of that counter and
-    /// returns it, and says how many; 0 when none may be sent now.
+    /// Writes the next requests by `write`, which makes the token of that counter and returns it, and says how many; 0 when none may be sent now.
     ///
     /// A resent request goes alone, as the first on a fresh connection. [`Connection::wants_fresh`] says when it needs
     /// one. The caller sends what was written as one send.
     #[inline]
-    pub fn send(&mut self, now: RunInstant, mut write: impl FnMut(usize, u64, bool, bool) -> Token) -> usize {
+    pub fn send(&mut self, now: RunInstant, mut write: impl FnMut(Outgoing) -> Token) -> usize {
         debug_assert_eq!(self.state, State::Open);
         let from = self.on_wire as usize;
         let mut written = 0;
@@ -153,10 +163,11 @@ impl Connection {
             if exchange.resent && (from + written > 0 || self.answered > 0) {
                 break;
             }
-            let first_time = exchange.sent == Exchange::NOT_SENT;
+            let is_first = exchange.sent == Exchange::NOT_SENT;
             exchange.sent = now.max(Exchange::NOT_SENT + 1);
             exchange.request_mark = self.request_mark;
-            exchange.token = write(written, self.tokens, exchange.scored, first_time);
+            let (counter, scored) = (self.tokens, exchange.scored);
+            exchange.token = write(Outgoing { index: written, counter, scored, is_first });
             self.tokens += 1;
             written += 1;
             if exchange.resent {
@@ -549,8 +560,8 @@ mod tests {
                         Some(connection.on_unconnected(Failure::Refused, &timeouts, &mut sink))
                     }
                     Act::Send if open => {
-                        connection.send(now, |_, counter, _, _| {
-                            let token = mint.token(0, counter);
+                        connection.send(now, |outgoing| {
+                            let token = mint.token(0, outgoing.counter);
                             assert!(sent.insert(token), "a token is used once");
                             wire.push_back(token);
                             token

@@ -328,9 +328,16 @@ pub struct Workers {
 pub struct Collector {
     clock: Clock,
     receivers: Vec<Receiver>,
-    /// Until when each worker has told, and whether it has ended.
-    told: Vec<(RunInstant, bool)>,
+    told: Vec<ToldUntil>,
     progress: Progress,
+}
+
+/// How far one worker has told what fell due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ToldUntil {
+    pub(crate) until: RunInstant,
+    /// It tells nothing more.
+    pub(crate) has_ended: bool,
 }
 
 impl Run {
@@ -381,7 +388,7 @@ impl Run {
         let features = features.ok_or(RunError::NoCores)?;
         let start = RunInstant::START;
         let progress = Progress { now: start, until: start, attended: start, sums, workers, features };
-        let told = vec![(RunInstant::START, false); receivers.len()];
+        let told = vec![ToldUntil::default(); receivers.len()];
         Ok(Run { workers: Workers { control, threads }, collector: Collector { clock, receivers, told, progress } })
     }
 }
@@ -435,10 +442,10 @@ impl Collector {
         let now = self.now();
         let progress = &mut self.progress;
         let workers = self.receivers.iter_mut().zip(&mut self.told).zip(&mut progress.workers);
-        for (number, ((receiver, (until, ended)), worker)) in workers.enumerate() {
-            *ended = receiver.drain(|block| {
+        for (number, ((receiver, told), worker)) in workers.enumerate() {
+            told.has_ended = receiver.drain(|block| {
                 progress.sums.merge(block);
-                *until = block.until;
+                told.until = block.until;
                 worker.counters = block.counters;
                 (worker.user_us, worker.system_us) = block.cpu_us;
                 look(number as u16, block);
@@ -447,7 +454,7 @@ impl Collector {
         progress.until = progress.until.max(told_by_all(&self.told));
         progress.attended = attended(progress.attended, progress.now, now);
         progress.now = now;
-        self.told.iter().all(|(_, ended)| *ended)
+        self.told.iter().all(|told| told.has_ended)
     }
 }
 
@@ -456,10 +463,10 @@ pub(crate) fn attended(attended: RunInstant, before: RunInstant, now: RunInstant
     if now.saturating_since(before) > AWAY_NS { now } else { attended }
 }
 
-/// Until when all have told; whoever has ended tells nothing more.
-pub(crate) fn told_by_all(told: &[(RunInstant, bool)]) -> RunInstant {
-    let playing = told.iter().filter(|(_, ended)| !ended).map(|(until, _)| *until).min();
-    let ended = || told.iter().map(|(until, _)| *until).max();
+/// Until when all have told that still play, or did when all have ended.
+pub(crate) fn told_by_all(told: &[ToldUntil]) -> RunInstant {
+    let playing = told.iter().filter(|told| !told.has_ended).map(|told| told.until).min();
+    let ended = || told.iter().map(|told| told.until).max();
     playing.or_else(ended).unwrap_or(RunInstant::START)
 }
 

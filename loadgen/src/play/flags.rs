@@ -17,19 +17,15 @@ use crate::observe::output::Outputs;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use flowtest_contest::contest::{CONNECTIONS_MAX, PIPELINE_MAX, RATE_MAX};
 use flowtest_contest::endpoint::{Endpoint, Scheme};
-use flowtest_contest::ladder::Step;
+use flowtest_contest::ladder::{Pass, Step};
 use flowtest_contract::header::Flip;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules};
 use flowtest_contract::{Platform, Version};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// More than any kernel gives ports to towards one address.
-pub const CONNECTIONS_MAX: u32 = 65_535;
-pub const PIPELINE_MAX: u32 = 1_024;
-pub const RATE_MAX: u64 = 100_000_000;
 
 #[derive(Debug, Args)]
 pub struct Stress {
@@ -155,13 +151,15 @@ pub struct Limit {
     /// The endpoint: [https://]host[:port][/path], http:// when no scheme is given.
     #[arg(value_name = "URL")]
     pub url: String,
-    /// So many of all requests shall be verified (all three headers right) for a rate to be held, in percent.
-    #[arg(long, alias = "right", default_value = "99.5%", value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_RIGHT",
-          value_parser = percent)]
-    pub verified: f64,
-    /// So long may the slowest but one in a hundred take, from the instant at which it was due.
-    #[arg(long, default_value = "250ms", value_name = "TIME", env = "FLOWTEST_LOADGEN_P99", value_parser = duration)]
-    pub p99: Duration,
+    /// So many of all requests shall be verified (all three headers right) for a rate to be held, in percent [default: 99.5%].
+    #[arg(long, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_VERIFIED", value_parser = percent)]
+    verified: Option<f64>,
+    /// The older name of --verified, until 0.3.
+    #[arg(long, hide = true, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_RIGHT", value_parser = percent)]
+    right: Option<f64>,
+    /// So long may the slowest but one in a hundred take, from the instant at which it was due [default: 250ms].
+    #[arg(long, value_name = "TIME", env = "FLOWTEST_LOADGEN_P99", value_parser = duration)]
+    p99: Option<Duration>,
     /// Requests per second of the first step.
     #[arg(long, default_value_t = 500, value_name = "N", env = "FLOWTEST_LOADGEN_START",
           value_parser = clap::value_parser!(u64).range(1..=RATE_MAX))]
@@ -187,6 +185,16 @@ pub struct Limit {
     /// No lines and no notes; files are written all the same.
     #[arg(long, short = 'q', env = "FLOWTEST_LOADGEN_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
+}
+
+impl Limit {
+    /// What a rate has to reach to be held.
+    pub fn pass(&self) -> Pass {
+        Pass {
+            verified: self.verified.or(self.right).map_or(Pass::USUAL.verified, |percent| percent / 100.0),
+            p99_us: self.p99.map_or(Pass::USUAL.p99_us, |p99| p99.as_micros() as u64),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

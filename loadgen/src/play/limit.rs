@@ -14,9 +14,10 @@ use crate::observe::output::Outputs;
 use crate::observe::results;
 use crate::observe::title::Title;
 use crate::play::driver::{Driver, Ended, Totals};
-use crate::play::flags::{CONNECTIONS_MAX, Limit};
+use crate::play::flags::Limit;
 use crate::play::plan::HEAD_START;
 use crate::signals::Stop;
+use flowtest_contest::contest::CONNECTIONS_MAX;
 use flowtest_contest::ladder::{Hold, HoldVerdict, Ladder, LadderTerms, Measured, Pass};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
             humantime::format_duration(flags.server.timeout)
         )));
     }
-    let pass = pass(flags);
+    let pass = flags.pass();
     let terms = LadderTerms { start: flags.start, step: flags.step, max: flags.max, pass };
     let mut ladder = Ladder::new(terms).map_err(Failed::Usage)?;
     if flags.report.as_deref().is_some_and(results::is_stdout) {
@@ -99,7 +100,7 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
 /// Connections of the highest step, as many as this machine's descriptors, ports and memory allow.
 fn most_connections(flags: &Limit, target: &ContestantPlan, cores: &[usize]) -> u32 {
     let clock = Clock::now();
-    let mut most = pass(flags).connections(flags.max, CONNECTIONS_MOST);
+    let mut most = flags.pass().connections(flags.max, CONNECTIONS_MOST);
     let is_too_much = |most| reserve(&plan(flags, target.clone(), cores.len() as u32, clock, most, flags.max)).is_err();
     while most > CONNECTIONS_LEAST && is_too_much(most) {
         most /= 2;
@@ -145,16 +146,12 @@ fn step(
     }))
 }
 
-fn pass(flags: &Limit) -> Pass {
-    Pass { verified: flags.verified / 100.0, p99_us: flags.p99.as_micros() as u64 }
-}
-
 fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, most: u32, rate: u64) -> Plan {
     let settling = Schedule::before_pauses(clock.after(HEAD_START));
     let start = settling + SETTLE.as_nanos() as u64;
     let end = start + (flags.hold.as_nanos() as u64).max(NS_PER_SECOND / 10);
     let (load, connections) =
-        (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), pass(flags).connections(rate, most));
+        (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), flags.pass().connections(rate, most));
     let phase = |start, end, scored| Phase { start, end, load, connections, scored };
     Plan {
         rules: flags.server.rules(),

@@ -8,7 +8,7 @@ use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::ring::pretend::{Character, Manner, Mischief, Pretend};
-use crate::engine::run::told_by_all;
+use crate::engine::run::{ToldUntil, told_by_all};
 use crate::engine::schedule::{Gap, Schedule};
 use crate::engine::share::Share;
 use crate::engine::sizes::sizes;
@@ -87,8 +87,8 @@ struct Generator {
     playing: Vec<bool>,
     sums: Block,
     missed: Vec<crate::engine::trace::Missed>,
-    /// As the collector has it: until when each worker has told, and whether it has ended.
-    told: Vec<(RunInstant, bool)>,
+    /// As the collector has it.
+    told: Vec<ToldUntil>,
     late_us: Vec<u64>,
     series: Series,
 }
@@ -96,11 +96,11 @@ struct Generator {
 impl Generator {
     fn collect(&mut self, plan: &Plan) {
         for (index, (_, _, receiver)) in self.workers.iter_mut().enumerate() {
-            self.told[index].1 = !self.playing[index];
+            self.told[index].has_ended = !self.playing[index];
             receiver.drain(|block| {
                 self.sums.merge(block);
                 self.missed.extend(block.samples.as_slice().iter().filter_map(|sample| sample.missed));
-                self.told[index].0 = block.until;
+                self.told[index].until = block.until;
                 self.late_us[index] = block.counters.late_us;
             });
         }
@@ -234,7 +234,7 @@ impl Script {
             playing: vec![true; self.workers as usize],
             sums: Block::new(self.servers.len(), Tracing::Off),
             missed: Vec::new(),
-            told: vec![(RunInstant::START, false); self.workers as usize],
+            told: vec![ToldUntil::default(); self.workers as usize],
             late_us: vec![0; self.workers as usize],
             series: Series::new(plan.schedule.run_clock(START), self.servers.len(), self.workers),
         }
@@ -284,7 +284,7 @@ impl Script {
         for (index, (worker, ..)) in workers.into_iter().enumerate() {
             let block = worker.into_block();
             sums.merge(&block);
-            (told[index].0, late_us[index]) = (block.until, block.counters.late_us);
+            (told[index].until, late_us[index]) = (block.until, block.counters.late_us);
         }
         let until = told_by_all(&told);
         let look = Look {

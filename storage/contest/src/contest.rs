@@ -34,9 +34,6 @@ pub const POINTS_MAX: u32 = 1_000_000;
 pub const PIPELINE_MAX: u32 = 1_024;
 /// Contestants that may join a round after its arming, at least, where there are connections for them.
 const ROOM_MIN: usize = 32;
-/// What a step has to reach where no breakpoint phase says it; as in the guide to contest files.
-const USUAL_VERIFIED: f64 = 0.995;
-const USUAL_P99_US: u64 = 250_000;
 /// Requests per second of one contestant at most: more than any one machine answers.
 pub const RATE_MAX: Rate = 10_000_000;
 
@@ -315,7 +312,7 @@ impl Contest {
 
     /// What a step has to reach where somebody practises: as in the last breakpoint phase, or as is usual where there is none.
     pub fn practice_pass(&self) -> Pass {
-        let usual = Pass { verified: USUAL_VERIFIED, p99_us: USUAL_P99_US.min(self.rules.timeout_us) };
+        let usual = Pass { p99_us: Pass::USUAL.p99_us.min(self.rules.timeout_us), ..Pass::USUAL };
         self.climbs().last().map_or(usual, |(_, breakpoint)| breakpoint.ladder.pass)
     }
 

@@ -33,8 +33,6 @@ pub const TIMEOUT_SECONDS: u64 = 120;
 pub const WAITING_EACH: usize = 3;
 
 const _: () = assert!(WAITING_EACH as u64 * (SECONDS_MAX + 8) <= TIMEOUT_SECONDS);
-/// Old or senseless requests thrown away by one look at most.
-const TAKEN_MAX: usize = 16;
 const TEXT_BYTES_MAX: usize = 400;
 /// Ten explained failures, whose texts JSON may double, with a row.
 const JSON_BYTES_MAX: usize = 128 * 1024;
@@ -220,17 +218,9 @@ impl Scoreboard {
     /// What is wrong with Redis.
     pub fn take_practice(&mut self, contest: &str, now: UtcUs) -> Result<Option<PracticeRequest>, ScoreboardError> {
         let oldest = now.saturating_sub(TIMEOUT_SECONDS * 1_000_000);
-        let mut command = redis::cmd("LPOP");
-        command.arg(keys::practices(contest)).arg(1);
-        for _ in 0..TAKEN_MAX {
-            let taken: Option<Vec<Vec<u8>>> =
-                self.run(|connection| connection.command("take a request for practice", &command))?;
-            let Some(text) = taken.and_then(|mut taken| taken.pop()) else { return Ok(None) };
-            if let Some(request) = PracticeRequest::from_json(&text).filter(|request| request.at >= oldest) {
-                return Ok(Some(request));
-            }
-        }
-        Ok(None)
+        self.take("take a request for practice", &keys::practices(contest), |text| {
+            PracticeRequest::from_json(text).filter(|request| request.at >= oldest)
+        })
     }
 
     /// Puts how it goes; it lives [`keys::PRACTICE_LIFE_SECONDS`].

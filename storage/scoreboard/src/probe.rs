@@ -21,8 +21,6 @@ const TEXT_BYTES_MAX: usize = 400;
 const ADDRESSES_MAX: usize = 64;
 /// An address of IPv6 with its zone and port.
 const ADDRESS_BYTES_MAX: usize = 80;
-/// Old or senseless requests thrown away by one look at most.
-const TAKEN_MAX: usize = 16;
 /// An endpoint as long as endpoints may be, and the rest.
 const JSON_BYTES_MAX: usize = 16 * 1024;
 
@@ -202,17 +200,9 @@ impl Scoreboard {
     /// What is wrong with Redis.
     pub fn take_probe(&mut self, contest: &str, now: UtcUs) -> Result<Option<ProbeRequest>, ScoreboardError> {
         let oldest = now.saturating_sub(keys::PROBE_LIFE_SECONDS * 1_000_000);
-        let mut command = redis::cmd("LPOP");
-        command.arg(keys::probes(contest)).arg(1);
-        for _ in 0..TAKEN_MAX {
-            let taken: Option<Vec<Vec<u8>>> =
-                self.run(|connection| connection.command("take a test of an endpoint", &command))?;
-            let Some(text) = taken.and_then(|mut taken| taken.pop()) else { return Ok(None) };
-            if let Some(request) = ProbeRequest::from_json(&text).filter(|request| request.at >= oldest) {
-                return Ok(Some(request));
-            }
-        }
-        Ok(None)
+        self.take("take a test of an endpoint", &keys::probes(contest), |text| {
+            ProbeRequest::from_json(text).filter(|request| request.at >= oldest)
+        })
     }
 
     /// Puts the answer; it lives [`keys::PROBE_LIFE_SECONDS`].

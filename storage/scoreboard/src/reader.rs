@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Wrong fields that are named; a hash full of junk must not fill our memory with messages about it.
 const JUNK_NAMED_MAX: usize = 100;
+/// Old or senseless requests thrown away by one look at most.
+const TAKEN_MAX: usize = 16;
 
 /// What Redis holds of a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -405,6 +407,25 @@ impl Scoreboard {
     }
 
     /// Runs on the connection; one that broke is replaced at once, and the call is made again.
+    /// Takes the oldest entry of a list that is a request. What is none is thrown away, a few at a time.
+    pub(crate) fn take<T>(
+        &mut self,
+        what: &'static str,
+        key: &str,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, ScoreboardError> {
+        let mut command = redis::cmd("LPOP");
+        command.arg(key).arg(1);
+        for _ in 0..TAKEN_MAX {
+            let taken: Option<Vec<Vec<u8>>> = self.run(|connection| connection.command(what, &command))?;
+            let Some(text) = taken.and_then(|mut taken| taken.pop()) else { return Ok(None) };
+            if let Some(request) = read(&text) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) fn run<T>(
         &mut self,
         mut call: impl FnMut(&mut Connection) -> Result<T, ScoreboardError>,

@@ -346,6 +346,7 @@ mod tests {
     use flowtest_contest::Contest;
     use flowtest_contest::lifecycle::change;
     use flowtest_scoreboard::ProbeVerdicts;
+    use flowtest_testkit::documents::{RIGHT, probe_answer};
 
     const SECOND: u64 = 1_000_000;
     const NOW: UtcUs = UtcUs(1_796_119_200 * SECOND);
@@ -382,15 +383,9 @@ mod tests {
     fn ask(joining: &mut Joining, now: UtcUs, right: bool) {
         assert_eq!(joining.to_ask(now), ["u9"]);
         joining.newcomers.get_mut("u9").expect("she comes").asked = Some((format!("p{}", now.0), now));
-        let answer = ProbeAnswer {
-            id: format!("p{}", now.0),
-            at: now,
-            generator: "g1".to_owned(),
-            endpoint: "10.0.0.9".to_owned(),
-            verdicts: Some(ProbeVerdicts { token: right, version: true, from: true }),
-            message: "Token is wrong".to_owned(),
-            ..ProbeAnswer::default()
-        };
+        let verdicts = ProbeVerdicts { token: right, ..RIGHT };
+        let answer = probe_answer(&format!("p{}", now.0), "10.0.0.9", now, verdicts);
+        let answer = ProbeAnswer { message: "Token is wrong".to_owned(), ..answer };
         joining.on_answer(&answer, now);
     }
 
@@ -448,9 +443,8 @@ mod tests {
             for turn in 0..u64::from(ANSWERS) {
                 let id = format!("p{turn}");
                 joining.newcomers.get_mut("u9").expect("she comes").asked = Some((id.clone(), NOW));
-                let right = ProbeVerdicts { token: true, version: true, from: true };
                 let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
-                joining.on_answer(&ProbeAnswer { id, addresses, verdicts: Some(right), ..ProbeAnswer::default() }, NOW);
+                joining.on_answer(&ProbeAnswer { addresses, ..probe_answer(&id, "zoe.test", NOW, RIGHT) }, NOW);
             }
             joining.ready(&roster).pop().expect("three right answers").1
         };

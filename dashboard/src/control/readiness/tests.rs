@@ -5,7 +5,7 @@ use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use flowtest_scoreboard::ProbeVerdicts;
 use flowtest_scoreboard::{GeneratorHealth, MayPlay, ProbeAnswer, SeenGenerator};
-use flowtest_testkit::documents::generator_health;
+use flowtest_testkit::documents::{RIGHT, generator_health, probe_answer};
 
 const NOW: UtcUs = UtcUs(1_796_119_200_000_000);
 const SECOND: u64 = 1_000_000;
@@ -15,21 +15,7 @@ fn health() -> GeneratorHealth {
 }
 
 fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
-    ProbeAnswer {
-        id: "p".to_owned(),
-        at,
-        generator: "g1".to_owned(),
-        endpoint: "http://10.0.0.1/".to_owned(),
-        address: None,
-        addresses: Vec::new(),
-        not_made: false,
-        verdicts: Some(ProbeVerdicts { token: true, version: right, from: true }),
-        latency_us: Some(500),
-        message: "Version is v1 and should be v2.".to_owned(),
-        head: String::new(),
-        team: None,
-        certificate: None,
-    }
+    probe_answer("p", "http://10.0.0.1/", at, ProbeVerdicts { version: right, ..RIGHT })
 }
 
 fn tested(right: bool, at: UtcUs) -> Tested {

@@ -257,6 +257,7 @@ pub struct Pending {
 mod tests {
     use super::*;
     use flowtest_contract::rules::Deadlines;
+    use flowtest_testkit::documents::{RIGHT, probe_answer};
 
     const SECOND: u64 = 1_000_000;
     const ALICE: Owner = Some(UserId(1));
@@ -278,12 +279,7 @@ mod tests {
     fn what_is_known_of_a_server_stays_until_an_automatic_test_is_answered() {
         let mut log = RequestLog::default();
         let tested = |at| Tested { at, endpoint: "a".to_owned(), deadlines: Deadlines::default(), answer: None };
-        let answer = |id: &str| ProbeAnswer {
-            id: id.to_owned(),
-            at: UtcUs(SECOND),
-            endpoint: "a".to_owned(),
-            ..ProbeAnswer::default()
-        };
+        let answer = |id: &str| probe_answer(id, "a", UtcUs(SECOND), RIGHT);
         log.note("a", ALICE, Kind::Probe, UtcUs(SECOND)).expect("the first");
         log.put_test(ALICE, tested(UtcUs(SECOND)));
         log.answer("a", answer("a"));

@@ -220,10 +220,10 @@ impl<K: Kernel> Worker<K> {
         if before > 0 && layout.fits(area.len()) < connection.unsent() {
             return self.send_outgoing(slot);
         }
-        let written = connection.send(self.now, |copy, counter, scored, first_time| {
-            let token = mint.token(slot.number(), counter);
-            request.write(&mut area[layout.at(copy)..], &token);
-            block.count_sent(index, scored, first_time);
+        let written = connection.send(self.now, |outgoing| {
+            let token = mint.token(slot.number(), outgoing.counter);
+            request.write(&mut area[layout.at(outgoing.index)..], &token);
+            block.count_sent(index, outgoing.scored, outgoing.is_first);
             token
         });
         area[..before].copy_from_slice(tls.outgoing());

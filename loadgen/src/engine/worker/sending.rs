@@ -498,10 +498,10 @@ impl<K: Kernel> Worker<K> {
         let request = &self.plan.contestants[index].request;
         let (mint, block) = (&self.mint, &mut self.block);
         let area = self.ring.area(slot);
-        let written = connection.send(self.now, |copy, counter, scored, first_time| {
-            let token = mint.token(slot.number(), counter);
-            request.patch(area, copy, &token);
-            block.count_sent(index, scored, first_time);
+        let written = connection.send(self.now, |outgoing| {
+            let token = mint.token(slot.number(), outgoing.counter);
+            request.patch(area, outgoing.index, &token);
+            block.count_sent(index, outgoing.scored, outgoing.is_first);
             token
         });
         if written > 0 {

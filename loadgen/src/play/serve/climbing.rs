@@ -6,7 +6,7 @@
 //! away nobody decides, and nobody climbs.
 
 use super::Home;
-use super::round_runner::RoundRunner;
+use super::round_runner::{RoundRunner, SaidHold};
 use crate::engine::plan::HoldWindow;
 use crate::play::steps::{HoldFigures, ToJudge};
 use flowtest_contest::breakpoint::Decision;
@@ -83,7 +83,8 @@ impl RoundRunner {
         let Some(window) = steps.window(plan).filter(|window| window.to <= plan.utc_us(now)) else { return Ok(()) };
         let Some(hold) = self.driver.counted().map(|progress| &progress.sums.hold) else { return Ok(()) };
         let (counts, is_settled) = hold.report(self.driver.plan());
-        let said = (hold.step, counts.iter().map(|counts| counts.due + counts.late).sum(), is_settled);
+        let counted = counts.iter().map(|counts| counts.due + counts.late).sum();
+        let said = SaidHold { step: hold.step, counted, is_settled };
         if hold.step != window.step || said == self.said {
             return Ok(());
         }

@@ -132,12 +132,21 @@ pub struct RoundRunner {
     is_leaving: bool,
     roster: Table<ContestantIndex, RosterEntry>,
     pub(super) driver: Driver,
-    /// What Redis has heard from us of the hold that is judged: its step, how much was counted, and whether that is all.
-    pub(super) said: (u32, u64, bool),
+    pub(super) said: SaidHold,
     admission: Admission,
     figures: HealthFigures,
     /// Bytes that a request may have: what the slots have room for.
     longest: usize,
+}
+
+/// What Redis has heard from us of the hold that is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SaidHold {
+    pub(super) step: u32,
+    /// How much was counted.
+    pub(super) counted: u64,
+    /// That is all of it.
+    pub(super) is_settled: bool,
 }
 
 /// What is to be said where workers were told of a revision only after the instant from which it counts.
@@ -234,7 +243,7 @@ impl RoundRunner {
             clock,
             roster,
             driver: driver.publish_on(Some(board)),
-            said: (0, 0, false),
+            said: SaidHold::default(),
             admission,
             figures: HealthFigures::default(),
             control,

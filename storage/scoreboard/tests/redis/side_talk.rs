@@ -10,7 +10,7 @@ use flowtest_scoreboard::{
     ProbeRequest, ProbeVerdicts, Scoreboard, ScoreboardError, keys,
 };
 use flowtest_testkit::RedisServer;
-use flowtest_testkit::documents::generator_health;
+use flowtest_testkit::documents::{RIGHT, generator_health, probe_answer};
 
 fn board(server: &RedisServer) -> Scoreboard {
     Scoreboard::connect(&server.url()).expect("Redis answers")
@@ -140,19 +140,9 @@ fn a_test_of_an_endpoint_is_taken_once_and_answered() {
     assert_eq!(generator.take_probe(CONTEST, now).expect("nothing left"), None);
     assert_eq!(dashboard.read_probe(CONTEST, "p1").expect("no answer yet"), None);
     let answer = ProbeAnswer {
-        id: "p1".to_owned(),
-        at: now,
-        generator: "g1".to_owned(),
-        endpoint: "http://10.0.0.1:8080/shop".to_owned(),
         address: Some("10.0.0.1:8080".to_owned()),
-        addresses: Vec::new(),
-        not_made: false,
-        verdicts: Some(ProbeVerdicts { token: true, version: false, from: true }),
-        latency_us: Some(900),
-        message: "Version is v1 and should be v2: send Version: v2".to_owned(),
         head: "HTTP/1.1 200 OK\\r\\n".to_owned(),
-        team: None,
-        certificate: None,
+        ..probe_answer("p1", "http://10.0.0.1:8080/shop", now, ProbeVerdicts { version: false, ..RIGHT })
     };
     generator.answer_probe(CONTEST, &answer).expect("answered");
     assert_eq!(dashboard.read_probe(CONTEST, "p1").expect("read"), Some(answer));

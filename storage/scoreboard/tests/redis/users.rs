@@ -5,11 +5,10 @@ use crate::stage::{CONTEST, NAMES, control, random_bits, rows, wait_for_put};
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::{RoundId, StreamId, UtcUs};
 use flowtest_scoreboard::{
-    HoldReport, Lease, Named, ProbeAnswer, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError, keys,
-    library,
+    HoldReport, Lease, Named, Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError, keys, library,
 };
 use flowtest_testkit::RedisServer;
-use flowtest_testkit::documents::generator_health;
+use flowtest_testkit::documents::{RIGHT, generator_health, probe_answer};
 use std::collections::BTreeMap;
 
 const USERS: &str = include_str!("../../../../ansible/roles/redis/templates/users.acl.j2");
@@ -231,21 +230,7 @@ fn a_generators_user_waits_for_whoever_may_load_the_functions() {
 fn an_answer_to_a_test_is_the_generators_to_give() {
     let server = server();
     let mut dashboard = board(&server, "dashboard");
-    let answer = ProbeAnswer {
-        id: "7".to_owned(),
-        at: UtcUs(1),
-        generator: "one".to_owned(),
-        endpoint: "http://127.0.0.1:1/".to_owned(),
-        address: None,
-        addresses: Vec::new(),
-        not_made: false,
-        verdicts: None,
-        team: None,
-        certificate: None,
-        latency_us: None,
-        message: "nobody answers".to_owned(),
-        head: String::new(),
-    };
+    let answer = probe_answer("7", "http://127.0.0.1:1/", UtcUs(1), RIGHT);
     board(&server, "generator").answer_probe(CONTEST, &answer).expect("its answer");
     assert_eq!(dashboard.read_probe(CONTEST, "7").expect("it is there"), Some(answer));
 }
