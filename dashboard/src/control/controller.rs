@@ -68,6 +68,29 @@ pub struct Status {
     pub unsaved: Unsaved,
 }
 
+impl Status {
+    /// Why a round that drains is not sealed by itself, where somebody is to do something about it: a generator that is heard
+    /// ends its stream by itself.
+    fn unsealed(&self, control: &Control, now: UtcUs) -> Option<String> {
+        const LOST: &str =
+            "The round waits for streams of generators that are not heard: Seal\u{2026} names them and what to do.";
+        match &self.sealing {
+            _ if control.state != State::Draining => None,
+            Sealing::Fine => None,
+            Sealing::Missing(streams) => {
+                streams.iter().any(|stream| self.sender(*stream, now).is_none()).then(|| LOST.to_owned())
+            }
+            Sealing::Trouble(why) => Some(why.clone()),
+        }
+    }
+
+    /// The generator that writes a stream, if it is heard.
+    pub fn sender(&self, stream: StreamId, now: UtcUs) -> Option<&SeenGenerator> {
+        let writes = |seen: &&SeenGenerator| seen.health.as_ref().is_some_and(|health| health.stream == Some(stream));
+        self.generators.iter().filter(|seen| readiness::is_heard(seen, now)).find(writes)
+    }
+}
+
 /// Bits of an id that nobody had before, or why there are none.
 pub(super) fn random_bits() -> Result<u128, String> {
     let mut bits = [0; 16];
@@ -333,6 +356,8 @@ impl Controller {
             now,
             redis: status.redis.clone(),
             unread: self.automation.unread(),
+            trouble: status.trouble.clone(),
+            unsealed: control.as_ref().and_then(|control| status.unsealed(control, now)),
             is_unwritten: status.is_unwritten,
             steered_elsewhere: status.steered_elsewhere.clone(),
             database: status.database.clone(),

@@ -2,6 +2,7 @@
 //! themselves. Pure.
 
 use super::readiness::is_heard;
+use flowtest_contest::timeline::Split;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
@@ -118,10 +119,21 @@ fn idle(control: &Control, health: &GeneratorHealth) -> String {
     }
     let in_round = health.round == control.round;
     match health.takes_from {
-        Some(from) if in_round && from > UtcUs::EPOCH => "it is ready, and gets a share in a moment".to_owned(),
+        Some(from) if in_round && from > UtcUs::EPOCH => match fell_out(control, &health.id) {
+            0 | 1 => "it is ready, and gets a share in a moment".to_owned(),
+            times => {
+                format!("it is ready, has fallen out {times} times, and gets a share within a minute if it stays ready")
+            }
+        },
         _ if in_round => "it asks the contestants, or leaves".to_owned(),
         _ => "it is not in the round".to_owned(),
     }
+}
+
+/// How often a generator had a share and none in the split after it, as far as splits say.
+fn fell_out(control: &Control, id: &str) -> usize {
+    let has = |split: &Split| split.generators.iter().any(|name| name == id);
+    control.timeline.splits.windows(2).filter(|pair| has(&pair[0]) && !has(&pair[1])).count()
 }
 
 #[cfg(test)]
@@ -207,6 +219,20 @@ mod tests {
         let armed = told(5, &all(5, Some(seen("g3", at(5), Some(at(1))))));
         assert_eq!(armed[0].1, ShareState::Begins { index: 0, of: 3, at: START });
         assert!(shares(&Control { state: State::Sealed, ..control(50) }, &[], at(50)).is_empty());
+    }
+
+    #[test]
+    fn who_fell_out_more_than_once_is_told_to_wait_longer() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let again = change(
+            &control(50),
+            Change::Split { at: NOW + 52 * SECOND, generators: names(&["g1", "g2"]) },
+            NOW + 50 * SECOND,
+        );
+        let now = NOW + 55 * SECOND;
+        let told = shares(&again.expect("it is legal"), &[seen("g3", now, Some(NOW + 53 * SECOND))], now);
+        let message = told.iter().find(|share| share.id == "g3").expect("it is listed").state.message();
+        assert!(message.contains("has fallen out 2 times, and gets a share within a minute"), "{message}");
     }
 
     #[test]

@@ -238,6 +238,8 @@ pub struct RoundPanel {
     pub shares: Vec<ShareLine>,
     /// Streams that registered and have not ended: sealing must name them, with a reason.
     pub missing: Vec<MissingStream>,
+    /// Why it cannot be sealed, where that is no stream's doing.
+    pub unsealed: Option<String>,
     pub seal_reason: Field,
     /// Where a deadline is moved to.
     pub deadline: Field,

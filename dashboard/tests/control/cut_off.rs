@@ -1,8 +1,8 @@
 //! What ends traffic while nobody can be told holds when somebody can be: over somebody else's newer document, when that is taken
 //! over, and after a restart of the dashboard.
 
-use crate::stage::Stage;
-use flowtest_contest::lifecycle::Change;
+use crate::stage::{SECOND, Stage};
+use flowtest_contest::lifecycle::{Change, change, follows};
 use flowtest_contest::{Control, State};
 use flowtest_dashboard::control::readiness::Mark;
 use std::collections::BTreeSet;
@@ -56,6 +56,12 @@ impl Stage {
             // The link rests for a moment after a failure.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The stops of which nobody has been told, as a restart finds them.
+    async fn untold(&self) -> String {
+        let kept = self.controller.accounts().setting("untold_stops").await.expect("it is read");
+        kept.map_or("[]".to_owned(), |kept| kept.text)
     }
 
     async fn take_over(&self) {
@@ -155,8 +161,7 @@ async fn holds(changes: Vec<Change>, revision: Revision, then: Then) {
         assert!(says(&changes, &control) && is_theirs(&control), "{what}: {control:?}");
     }
     // Whoever has been told is not told again by the next process.
-    let kept = stage.controller.accounts().setting("untold_stops").await.expect("it is read");
-    assert_eq!(kept.map_or("[]".to_owned(), |kept| kept.text), "[]", "{what}");
+    assert_eq!(stage.untold().await, "[]", "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,5 +198,114 @@ async fn whoever_stops_traffic_upon_somebody_elses_document_is_told_that_generat
     let made = stage.stop_at_once(Change::Halt { halted: true }).await;
     assert_eq!(made.unpublished, None);
     assert!(stage.published().is_some_and(|found| found.halted && found.left_out == theirs.left_out));
-    assert!(stage.controller.status().conflict.is_some(), "it is still somebody else's");
+    let conflict = stage.controller.status().conflict.expect("it is still somebody else's");
+    assert!(conflict.is_halted());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_ends_a_round_upon_somebody_elses_document_is_told_that_generators_know() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let mut theirs = (*stage.control()).clone();
+    (theirs.revision, theirs.left_out) = (theirs.revision + 2, [THEIRS.to_owned()].into());
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    let made = stage.change(Change::Stop).await;
+    assert_eq!(made.unpublished, None);
+    let found = stage.published().expect("a document");
+    assert!(found.state == State::Draining && found.left_out == theirs.left_out, "{found:?}");
+    assert!(stage.controller.status().conflict.is_some_and(|conflict| !conflict.is_halted()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_is_refused_upon_their_document_is_put_there_when_it_may_be() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    // It was paused there, and goes on in twenty seconds: until then no pause may begin.
+    let paused = change(&stage.control(), Change::Pause, stage.now).expect("it may rest");
+    let goes_on = stage.now + 20 * SECOND;
+    let resume = Change::Resume { at: goes_on, generators: vec!["g1".to_owned()] };
+    let theirs = change(&paused, resume, stage.now + 2 * SECOND).expect("it may go on");
+    stage.redis.kill();
+    stage.now += 2 * SECOND;
+    stage.change_unheard(Change::Pause).await;
+    stage.back_with(theirs.clone(), theirs.revision);
+    let give_up = Instant::now() + flowtest_testkit::WAIT_MAX;
+    while stage.controller.status().conflict.is_none() {
+        assert!(Instant::now() < give_up, "it is somebody else's");
+        stage.turn().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(stage.published().map(|found| found.state), Some(State::Running), "its lifecycle refuses");
+    stage.turn_at(goes_on + SECOND).await;
+    assert_eq!(stage.published().map(|found| found.state), Some(State::Paused), "now it may rest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_generator_has_split_is_taken_over_with_a_stop_that_was_made_meanwhile() {
+    for (stop, state) in [(Change::Pause, State::Paused), (Change::Stop, State::Draining)] {
+        let mut stage = Stage::new().await;
+        stage.run().await;
+        let ours = stage.control();
+        let split = Change::Split { at: stage.now + 3 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
+        let theirs = change(&ours, split, stage.now).expect("it is legal");
+        stage.redis.kill();
+        // Its instant is another one than that which generators come to hear of.
+        stage.change_unheard(stop.clone()).await;
+        stage.now += 2 * SECOND;
+        stage.redis.restart();
+        stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+        let found = stage.turn_until("the stop", |found| found.state == state).await;
+        stage.turn().await;
+        let (now, published) = (stage.control(), stage.published().expect("a document"));
+        assert_eq!((stage.controller.status().conflict, &published), (None, &*now), "{stop:?}");
+        assert_eq!((now.state, now.timeline.splits.len()), (state, 2), "neither is lost: {now:?}");
+        follows(&found, &now).expect("generators go on by what they were told");
+        assert_eq!(stage.saved().await, *now);
+        if stop == Change::Pause {
+            let resume = Change::Resume { at: stage.now + 20 * SECOND, generators: vec!["g1".to_owned()] };
+            stage.change(resume).await;
+            follows(&found, &stage.published().expect("a document")).expect("and by its end");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_was_made_while_cut_off_reaches_whoever_has_the_steering_since() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    stage.controller.release().await;
+    let other = stage.with_another_database().await;
+    stage.redis.kill();
+    stage.change_unheard(Change::Halt { halted: true }).await;
+    stage.redis.restart();
+    let give_up = Instant::now() + flowtest_testkit::WAIT_MAX;
+    while !stage.published().expect("a document").halted {
+        assert!(Instant::now() < give_up, "{:?}", stage.controller.status());
+        other.automation().turn(0, false, stage.now).await;
+        stage.turn().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(stage.controller.status().steered_elsewhere.is_some(), "another one steers");
+    stage.turn().await;
+    assert!(stage.saved().await.halted && stage.control().halted);
+    assert_eq!(stage.untold().await, "[]", "it was told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_round_was_ended_is_kept_while_redis_is_still_asked() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    stage.redis.pause();
+    let ending = stage.change(Change::Stop);
+    let kept = async {
+        while !stage.untold().await.contains("end") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = kept => {}
+        made = ending => panic!("whoever is killed before this has told nobody: {made:?}"),
+    }
+    stage.redis.resume();
 }

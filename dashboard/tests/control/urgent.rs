@@ -57,6 +57,8 @@ async fn a_pause_and_a_stop_are_in_redis_while_the_database_is_locked_and_saved_
     stage.turn().await;
     let (mark, message) = stage.message_of("Database").await;
     assert!(mark == Mark::No && message.contains("locked") && message.contains("A change is in force"), "{message}");
+    let (mark, message) = stage.message_of("Control").await;
+    assert!(mark == Mark::No && message.contains("locked"), "what cannot be done by itself is NO-GO: {message}");
     drop(lock);
     stage.turn().await;
     assert_eq!(stage.saved().await, *stage.control());

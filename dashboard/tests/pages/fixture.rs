@@ -675,6 +675,7 @@ fn setting(layout: Layout) -> SettingPage {
             })
             .to_vec(),
             missing: vec![MissingStream { id: "9f3a…c1".into(), message: "generator-2, last seen 40 s ago".into() }],
+            unsealed: None,
             seal_reason: Field::default(),
             deadline: Field::default(),
             halted: false,

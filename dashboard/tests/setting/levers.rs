@@ -4,10 +4,13 @@ use crate::browser::Site;
 use diesel::connection::SimpleConnection;
 use flowtest_accounts::Actor;
 use flowtest_contest::State;
+use flowtest_contest::lifecycle::Change;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::utc_us;
+use flowtest_contract::{RoundId, utc_us};
 use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
+
+const SECOND: u64 = 1_000_000;
 
 /// A site with one contestant in the draft. No generator runs, so nobody ever asks for its name.
 async fn with_alice() -> Site {
@@ -191,6 +194,12 @@ async fn that_all_traffic_is_stopped_is_said_when_every_generator_has_said_so() 
     until(&mut ada, "Generator g1 is not heard, and may play on").await;
     say(0, control.revision);
     until(&mut ada, "No generator sends anything").await;
+    // Somebody else's document has the stop, too.
+    let mut theirs = site.redis.scoreboard().read_control("finals").expect("Redis answers").expect("a document");
+    (theirs.revision, theirs.scored) = (theirs.revision + 1, !theirs.scored);
+    site.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    let page = until(&mut ada, "Take over what Redis holds").await;
+    assert!(!page.body.contains("by which generators go"), "{}", page.body);
     // Gone for good: it stays where everybody looks.
     site.redis.command(&["DEL", "flowtest:{finals}:generator:g1"]);
     let page = until(&mut ada, "Generator g1 is not heard, and may play on").await;
@@ -213,6 +222,52 @@ async fn who_may_play_a_round_that_was_left_stands_on_the_page_and_under_the_red
     ada.follow("/setting/halt", &[("halted", "yes")]).await;
     let page = until(&mut ada, "Generator g1 is not heard, and may play on until ").await;
     assert!(!page.body.contains("No generator sends anything"), "{}", page.body);
+}
+
+/// A round whose traffic was ended a second after its start, which is ten seconds ahead: nothing seals it by itself meanwhile.
+async fn draining(site: &Site) -> (RoundId, UtcUs) {
+    let (controller, round, start) = (&site.app.controller, RoundId::from_bits(7), utc_us() + 10 * SECOND);
+    let arm = Change::Arm { round, start_at: start, scored: true, generators: vec!["g1".to_owned()] };
+    controller.change(None, arm, "A test.", &Actor::program(), utc_us()).await.expect("armed");
+    for (change, after) in [(Change::Begin, 0), (Change::Stop, SECOND)] {
+        controller.change(None, change, "A test.", &Actor::program(), start + after).await.expect("made");
+    }
+    (round, start + 10 * SECOND)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
+    let site = with_alice().await;
+    let mut ada = site.admin("ada").await;
+    let (round, later) = draining(&site).await;
+    let turn = async || site.app.controller.automation().turn(0, false, later).await;
+    let key = flowtest_scoreboard::keys::round("finals", &round);
+    let lost = "The round waits for streams of generators that are not heard: Seal\u{2026} names them and what to do.";
+    // Redis has lost it: nobody can be named.
+    turn().await;
+    let page = ada.get("/setting").await;
+    page.says("<li>Seal: ").says("flowtest-loadgen rebuild");
+    assert!(!page.body.contains("Nothing needs attention"), "{}", page.body);
+    assert!(!page.body.contains("All streams have ended"), "{}", page.body);
+    // A stream has no end. One that is heard ends it by itself.
+    let stream = flowtest_contract::StreamId::from_bits(1);
+    let text = |text: &str| text.as_bytes().to_vec();
+    let fields =
+        [("state", text("running")), ("streams", text(&stream.to_string()))].map(|(name, it)| (name.to_owned(), it));
+    site.redis.set_hash(&key, &[&fields[..], &[(format!("q:{stream}"), text("1"))]].concat());
+    for is_heard in [true, false] {
+        if is_heard {
+            let mut health = generator_health("g1", later);
+            (health.round, health.stream) = (Some(round), Some(stream));
+            site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
+        } else {
+            site.redis.command(&["DEL", "flowtest:{finals}:generator:g1"]);
+        }
+        turn().await;
+        let page = ada.get("/setting").await;
+        assert_eq!(page.body.contains(lost), !is_heard, "{}", page.body);
+        page.says("Streams that have not ended");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

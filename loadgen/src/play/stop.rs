@@ -49,7 +49,7 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
     let stopped = scoreboard.stop_traffic(contest, Clock::now().utc_base).map_err(|error| match error {
         ScoreboardError::Permission { url, .. } => Failed::Message(format!(
             "this user of Redis may not change the document of a contest: give the dashboard's user and password to --redis \
-             ({url}) and --redis-password-file, or stop each generator on its machine, by SIGTERM or SIGUSR1"
+             ({url}) and --redis-password-file, or stop each generator on its machine, by SIGUSR1 (at once) or SIGTERM"
         )),
         error => error.into(),
     })?;
@@ -57,7 +57,7 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
         Stopped::NoContest => {
             return Err(Failed::Message(format!(
                 "Redis at {address} holds no contest {contest:?}, so nobody floods by it: look at --contest and --redis. A \
-                 generator is stopped on its own machine by SIGTERM, or by SIGUSR1, after which it waits for SIGUSR2"
+                 generator is stopped on its own machine by SIGUSR1, at once and until SIGUSR2, or by SIGTERM"
             )));
         }
         Stopped::Now(revision) => {
@@ -113,7 +113,7 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
     if !said.going_on.is_empty() {
         troubles.push(format!("these generators have not said that they obey: {}", said.going_on.join(", ")));
     }
-    let mut next = "Stop them on their machines, by SIGTERM or SIGUSR1".to_owned();
+    let mut next = "Stop them on their machines, by SIGUSR1 (at once) or SIGTERM".to_owned();
     if !said.silent.is_empty() {
         let names: Vec<String> = said.silent.iter().map(|one| name(one, newest.as_ref())).collect();
         troubles.push(format!(

@@ -47,24 +47,34 @@ fn carry(client: TcpStream, server: UnixStream, word: &[u8], then: impl FnOnce()
 }
 
 #[test]
-fn a_round_or_a_stream_that_begins_while_an_audit_reads_is_no_difference() {
-    // (what begins, before which question)
-    let cases: [(Played, &[u8]); 2] = [
-        (Played { round: NEXT, ..Played::usual() }, b"\r\nSCAN\r\n"),
-        (Played { stream: OTHER, ..Played::usual() }, b"\r\nHGETALL\r\n"),
+fn a_round_or_a_stream_that_begins_while_an_audit_reads_is_no_difference_and_one_that_only_comes_is() {
+    // What was sealed, or has ended, did not begin just now: its journal came from elsewhere, and nothing of it was read.
+    let again = "its journal came while this was read, so that nothing of it is proved: audit again";
+    let begun = "was begun while this was read: it is not audited";
+    let (rounds, streams): (&[u8], &[u8]) = (b"\r\nSCAN\r\n", b"\r\nHGETALL\r\n");
+    let (round, stream) = ((NEXT, STREAM), (ROUND, OTHER));
+    // (what comes, before which question, what Redis says of it, the exit code, what is told)
+    let cases = [
+        (round, rounds, "running", None, 0, begun),
+        (round, rounds, "sealed", None, 4, again),
+        (stream, streams, "running", None, 0, begun),
+        (stream, streams, "running", Some("1"), 4, again),
+        (stream, streams, "sealed", Some("1"), 4, again),
     ];
-    for (begins, word) in cases {
+    for ((round, stream), word, state, end, code, told) in cases {
+        let begins = Played { round, stream, ..Played::usual() };
         let stage = Stage::new([Played::usual()]);
         stage.run("rebuild", &["--seal"]).exits(0);
-        let (round, stream) = (begins.round, begins.stream);
         let said = stage.audit_while(word, || {
             begins.write(stage.dir.path());
             let counted = [format!("q:{stream}"), format!("t:{stream}:alice")];
             let key = stage.key().replace(&ROUND.to_string(), &round.to_string());
             let row = flowtest_contract::Row::default().encode_tally();
-            stage.server.command(&["HSET", &key, "state", "running", &counted[0], "1", &counted[1], &row]);
+            stage.server.command(&["HSET", &key, "state", state, &counted[0], "1", &counted[1], &row]);
+            end.map(|end| stage.server.command(&["HSET", &key, &format!("e:{stream}"), end]));
         });
-        said.exits(0).says(&format!("stream {stream} was begun while this was read: it is not audited"));
+        println!("{state}, {end:?}");
+        said.exits(code).says(told);
     }
 }
 
@@ -92,6 +102,25 @@ fn rounds_that_redis_counts_and_that_have_no_folder_are_one_difference() {
         stage.server.command(&["RENAME", &key(round), &key(round).replace(CONTEST, "others")]);
     }
     stage.run("audit", &[]).exits(0);
+}
+
+#[test]
+fn what_redis_counts_without_a_folder_is_a_difference_also_where_it_has_lost_the_state_of_the_round() {
+    // Of a round of which another stream is here, and of one of which none is.
+    for gone in [Played { stream: OTHER, ..Played::usual() }, Played { round: NEXT, ..Played::usual() }] {
+        let (round, stream) = (gone.round, gone.stream);
+        let stage = Stage::new([Played::usual(), gone]);
+        stage.run("rebuild", &[]).exits(0);
+        stage.server.command(&["HDEL", &stage.key().replace(&ROUND.to_string(), &round.to_string()), "state"]);
+        let folder = stage.dir.path().join(round.to_string());
+        let folder = if round == NEXT { folder } else { folder.join(stream.to_string()) };
+        std::fs::remove_dir_all(folder).expect("removed");
+        let told = match round == NEXT {
+            true => format!("Redis counts round {round} of which no folder is here"),
+            false => format!("Redis counts stream {stream} but its journal is not here"),
+        };
+        stage.run("audit", &[]).exits(4).says(&told);
+    }
 }
 
 #[test]

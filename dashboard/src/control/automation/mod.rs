@@ -366,11 +366,11 @@ impl Automation {
 
     async fn act(&self, people: bool, now: UtcUs) -> Result<(), ChangeError> {
         self.document.look_at_database().await?;
-        if self.document.steered_elsewhere().is_some() {
-            return Ok(self.document.tell_feed().await?);
-        }
         if self.document.is_behind() {
             self.document.edit().await.save_urgent().await?;
+        }
+        if self.document.steered_elsewhere().is_some() {
+            return Ok(self.document.tell_feed().await?);
         }
         // The clock first: a round begins in time whatever else is slow.
         self.advance(now).await?;

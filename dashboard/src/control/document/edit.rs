@@ -107,11 +107,17 @@ impl Edit<'_> {
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
         }
-        let unpublished = document.publish(PUBLISH_TIMEOUT, now).await;
-        // What was stopped and could not be told outlives us. The next turn tries again.
-        if let Err(error) = document.keep_untold().await {
+        // What was stopped and is not told yet outlives us, also while it is being told. The next turn tries again.
+        let (unpublished, kept) = tokio::join!(document.publish(PUBLISH_TIMEOUT, now), document.keep_untold());
+        let kept = match kept {
+            Ok(()) => document.keep_untold().await,
+            failed => failed,
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "which stops nobody has been told of is not saved");
         }
+        // Over somebody else's document it stays a conflict, and generators know of the stop.
+        let unpublished = unpublished.filter(|_| !document.has_stopped_theirs());
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 
@@ -161,7 +167,12 @@ impl Edit<'_> {
         if found.round != ours.round || found.timeline.splits.len() <= ours.timeline.splits.len() {
             return Ok(None);
         }
-        let is_base = |base: &Control| is_split_anew(base, found) && is_played_on(base, &ours);
+        // Of one upon which our stop was put there is nothing else to keep: generators follow it, and no other pause than its own.
+        let is_stopped = document.known().own_stop.as_deref() == Some(found) && is_stopped_alike(&ours, found);
+        let is_base = |base: &Control| match is_stopped {
+            true => is_split_anew(base, &with_stops_of(found, base)) && is_same(base, &with_stops_of(&ours, base)),
+            false => is_split_anew(base, found) && is_played_on(base, &ours),
+        };
         if !is_base(&ours) {
             let history = document.accounts.control_history(HISTORY).await?;
             let mut saved = history.iter().filter_map(|saved| Control::from_json(&saved.document).ok());
@@ -169,11 +180,7 @@ impl Edit<'_> {
                 return Ok(None);
             }
         }
-        let mut next = Control { revision: found.revision, split: found.split.clone(), ..(*ours).clone() };
-        next.timeline.splits.clone_from(&found.timeline.splits);
-        if next != *found {
-            next.revision = found.revision.max(ours.revision) + 1;
-        }
+        let next = if is_stopped { with_revision_above(found, ours.revision) } else { split_as(&ours, found) };
         self.save(Some(ours.revision), next, "A generator has split the requests anew.", by, now).await
     }
 
@@ -239,6 +246,41 @@ impl Edit<'_> {
         self.change(None, Change::Seal, "The round was sealed.", &program, now).await?;
         Ok(true)
     }
+}
+
+/// A document with the splits of another one, above both where it is neither.
+fn split_as(ours: &Control, found: &Control) -> Control {
+    let mut next = Control { revision: found.revision, split: found.split.clone(), ..ours.clone() };
+    next.timeline.splits.clone_from(&found.timeline.splits);
+    if next != *found {
+        next.revision = found.revision.max(ours.revision) + 1;
+    }
+    next
+}
+
+fn with_revision_above(control: &Control, revision: u64) -> Control {
+    Control { revision: control.revision.max(revision + 1), ..control.clone() }
+}
+
+/// A document in which as much is stopped as in another one.
+fn with_stops_of(control: &Control, other: &Control) -> Control {
+    let (halted, parked) = (other.halted, other.parked.clone());
+    let mut same = Control { state: other.state, halted, parked, ..control.clone() };
+    same.timeline.pauses.clone_from(&other.timeline.pauses);
+    same.timeline.stopped_at = other.timeline.stopped_at;
+    same
+}
+
+/// Whether two documents stop the same, though maybe from another instant on.
+fn is_stopped_alike(ours: &Control, found: &Control) -> bool {
+    let on = |control: &Control| matches!(control.state, State::Armed | State::Running);
+    let is_as_far = ours.state == found.state || (on(ours) && on(found));
+    is_as_far && (ours.halted, &ours.parked) == (found.halted, &found.parked)
+}
+
+/// Whether two documents differ by their numbers at most.
+fn is_same(one: &Control, other: &Control) -> bool {
+    *one == Control { revision: one.revision, ..other.clone() }
 }
 
 /// Whether a document is another one with more splits, and nothing else.

@@ -95,6 +95,8 @@ struct Known {
     unsaved: Vec<Urgent>,
     /// Stops that were made here and of which Redis has not been told.
     untold: Vec<Stop>,
+    /// Why some of them are not in the document of somebody else: it is told once.
+    refused: Vec<String>,
     roster: Arc<Roster>,
     /// Endpoints as they were set last, and since when their owners have named these servers.
     named: HashMap<UserId, (Named, UtcUs)>,

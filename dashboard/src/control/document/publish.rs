@@ -1,13 +1,13 @@
 //! How Redis comes to hold the document: put there after every change, and again whenever Redis has lost it.
 
 use super::edit::HISTORY;
-use super::stops::{is_stop_of, stopped_as};
+use super::stops::{Stop, is_stop_of, refusals, stopped_as};
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
 use flowtest_contest::{Control, ControlError};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{ControlEdit, Scoreboard, ScoreboardError, Stopped};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,7 @@ impl Document {
     pub(in crate::control) async fn publish(&self, timeout: Duration, now: UtcUs) -> Option<String> {
         let mut control = self.control()?;
         if let Some(message) = self.steered_elsewhere() {
+            self.stop_elsewhere(timeout, now).await;
             return Some(message);
         }
         let until = Instant::now() + timeout;
@@ -80,6 +81,21 @@ impl Document {
         known.publishing.clone().or(conflict)
     }
 
+    /// Stops all traffic of whoever steers now, where that was asked for here before anybody knew of them.
+    async fn stop_elsewhere(&self, timeout: Duration, now: UtcUs) {
+        let is_asked = self.known().untold.contains(&Stop::Halt);
+        if !is_asked || self.control().is_none_or(|control| !control.halted) {
+            return;
+        }
+        let contest = self.contest.clone();
+        let stopping = self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest, now));
+        match tokio::time::timeout(timeout, stopping).await.unwrap_or(Err(LinkError::Late)) {
+            Ok(Stopped::NoContest) => {}
+            Ok(Stopped::Now(_) | Stopped::Before(_)) => self.known().untold.retain(|stop| *stop != Stop::Halt),
+            Err(error) => tracing::warn!(%error, "who steers is not told yet that all traffic was stopped here"),
+        }
+    }
+
     /// `foreign`: a document that is known to be somebody else's.
     async fn put(
         &self,
@@ -101,15 +117,22 @@ impl Document {
             put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, is_foreign, upon)
         });
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
-        let is_told = match &held {
-            Ok(Held::Ours) => true,
-            Ok(
-                Held::Foreign(Conflict { found: Some(found), .. })
-                | Held::StoppedHere(Conflict { found: Some(found), .. }),
-            ) => stopped_as(control, &told, found, now).is_none(),
-            _ => false,
+        let theirs = match &held {
+            Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => conflict.found.as_ref(),
+            _ => None,
         };
+        let is_told = match theirs {
+            Some(found) => !told.iter().any(|stop| stop.is_due(control, found)),
+            None => matches!(held, Ok(Held::Ours)),
+        };
+        let refused = theirs.map_or_else(Vec::new, |found| refusals(control, &told, found, now));
         let mut known = self.known();
+        if is_told {
+            known.refused.clear();
+        } else if !refused.is_empty() && known.refused != refused {
+            tracing::warn!(why = refused.join("; "), "a stop is not in the document of Redis yet, and is tried again");
+            known.refused = refused;
+        }
         if let Ok(Held::StoppedHere(conflict)) = &held {
             known.own_stop.clone_from(&conflict.found);
         }
@@ -178,6 +201,11 @@ impl Document {
 }
 
 impl Conflict {
+    /// Whether all traffic is stopped in what Redis holds.
+    pub fn is_halted(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.halted)
+    }
+
     fn with(ours: &Control, found: Control) -> Conflict {
         if found.revision > ours.revision { Conflict::newer(ours, found) } else { Conflict::unknown(ours, found) }
     }

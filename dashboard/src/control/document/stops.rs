@@ -42,7 +42,7 @@ impl Stop {
     }
 
     /// Whether it holds in our document, and traffic goes on in another one.
-    fn is_due(&self, ours: &Control, found: &Control) -> bool {
+    pub(super) fn is_due(&self, ours: &Control, found: &Control) -> bool {
         use State::{Aborted, Armed, Draft, Draining, Paused, Running, Sealed};
         // A round that was ended is never played again, also where ours has left it behind.
         let holds = |round: &RoundId, states: &[State]| ours.round != Some(*round) || states.contains(&ours.state);
@@ -60,7 +60,11 @@ impl Stop {
             }
             // The same name may be another account's there.
             Stop::Park(name) => {
-                ours.parked.contains(name) && !found.parked.contains(name) && ours.ids.get(name) == found.ids.get(name)
+                let plays = found.contest.contestants.iter().any(|one| one.name == *name);
+                plays
+                    && ours.parked.contains(name)
+                    && !found.parked.contains(name)
+                    && ours.ids.get(name) == found.ids.get(name)
             }
         }
     }
@@ -86,8 +90,14 @@ pub(super) fn urgently(control: &Control, urgent: &Change, now: UtcUs) -> Result
     lifecycle::change(control, urgent.clone(), now)
 }
 
+/// Why stops of ours that are due upon somebody else's document cannot be put upon it yet.
+pub(super) fn refusals(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Vec<String> {
+    let due = untold.iter().filter(|stop| stop.is_due(ours, found));
+    due.filter_map(|stop| urgently(found, &stop.change(), now).err()).map(|refusal| refusal.to_string()).collect()
+}
+
 /// Somebody else's document with what was stopped in ours while nobody could be told: `untold`. Above both, so that generators
-/// obey. None: it stops as much already, or ours does not any more.
+/// obey. None: it stops as much already, ours does not any more, or its lifecycle refuses that now.
 pub(super) fn stopped_as(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Option<Control> {
     let due = untold.iter().filter(|stop| stop.is_due(ours, found));
     let stopped = due.fold(None, |stopped: Option<Control>, stop| {

@@ -133,11 +133,13 @@ impl Document {
 
     /// Whether something is in force that the database does not hold.
     pub fn unsaved(&self) -> Unsaved {
+        let is_unkept = self.is_unkept();
         let known = self.known();
-        match (known.unsaved.is_empty(), known.untold.is_empty()) {
-            (true, _) => Unsaved::Nothing,
-            (false, true) => Unsaved::Change,
-            (false, false) => Unsaved::UntoldStop,
+        match (known.untold.is_empty(), known.unsaved.is_empty()) {
+            // A restart needs both: what is stopped, and that nobody has been told of it.
+            (false, is_saved) if is_unkept || !is_saved => Unsaved::UntoldStop,
+            (_, true) => Unsaved::Nothing,
+            (_, false) => Unsaved::Change,
         }
     }
 

@@ -84,8 +84,8 @@ pub fn until(end: Option<UtcUs>) -> String {
 pub fn may_play_on(one: &MayPlay) -> String {
     let until = until(one.until);
     format!(
-        "It is not heard, and may play a round that is over here{until}: end it on its machine, by SIGTERM or SIGUSR1. If it has \
-         died, start it again on its journal folder, or run rebuild there: that ends its stream."
+        "It is not heard, and may play a round that is over here{until}: stop it on its machine, by SIGUSR1 (at once) or \
+         SIGTERM. If it has died, start it again on its journal folder, or run rebuild there: that ends its stream."
     )
 }
 
@@ -106,7 +106,7 @@ pub fn with_what_it_follows(
     if health.revision < due_revision {
         let behind = format!(
             "It follows revision {} of the document, and {due_revision} has been there for two seconds: what was changed since \
-             does not reach it, also no stop. End it on its machine, by SIGTERM or SIGUSR1",
+             does not reach it, also no stop. Stop it on its machine, by SIGUSR1 (at once) or SIGTERM",
             health.revision
         );
         (mark, message) = (Mark::No, format!("{behind}. {message}"));

@@ -28,6 +28,7 @@ pub fn checks(situation: &Situation) -> Vec<Check> {
     platform::redis(&mut list, situation);
     platform::database(&mut list, situation);
     platform::clock(&mut list, situation);
+    platform::due(&mut list, situation);
     platform::round(&mut list, situation);
     platform::plan(&mut list, situation);
     platform::teams(&mut list, situation);

@@ -48,8 +48,10 @@ pub(super) fn database(list: &mut List, situation: &Situation) {
     };
     let (mark, message) = match (&situation.database.trouble, situation.database.free_bytes) {
         (Some(trouble), _) => (Mark::No, format!("{trouble}{unsaved}")),
+        (None, _) if situation.unsaved == Unsaved::UntoldStop => (Mark::No, unsaved.trim_start().to_owned()),
         (None, Some(bytes)) if bytes < DISK_NO_BYTES => (Mark::No, format!("It is about to be full:{room} Make room.")),
         (None, Some(bytes)) if bytes < DISK_WARN_BYTES => (Mark::Warn, format!("It takes writes.{room} Make room.")),
+        (None, _) if situation.unsaved == Unsaved::Change => (Mark::Warn, format!("It takes writes.{unsaved}")),
         (None, _) => (Mark::Go, format!("It takes writes.{room}")),
     };
     list.add(Group::Platform, "Database", mark, message);
@@ -75,6 +77,15 @@ pub(super) fn redis(list: &mut List, situation: &Situation) {
     match trouble {
         Some(trouble) => list.add(Group::Platform, "Redis", Mark::No, trouble),
         None => list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds our document."),
+    }
+}
+
+/// What happens by itself, where it does not.
+pub(super) fn due(list: &mut List, situation: &Situation) {
+    for (what, trouble) in [("Control", &situation.trouble), ("Seal", &situation.unsealed)] {
+        if let Some(trouble) = trouble {
+            list.add(Group::Platform, what, Mark::No, trouble);
+        }
     }
 }
 

@@ -18,6 +18,10 @@ pub struct Situation {
     pub database: DatabaseHealth,
     /// Why what is shown of a round cannot be read, though Redis answers.
     pub unread: Option<String>,
+    /// What is due by itself and cannot be done.
+    pub trouble: Option<String>,
+    /// Why a round that has ended is not sealed by itself.
+    pub unsealed: Option<String>,
     /// What is in force that the database does not hold yet.
     pub unsaved: Unsaved,
     /// How far this machine's clock is ahead of Redis's, in microseconds.

@@ -220,7 +220,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 52] = [
+    let cases: [Case; 56] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -262,6 +262,15 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| s.database.trouble = Some("It is locked.".into()), "Database", Mark::No, "locked"),
         (|s| s.database.free_bytes = Some(1 << 20), "Database", Mark::No, "about to be full: 1 MiB"),
         (|s| s.database.free_bytes = Some(1 << 29), "Database", Mark::Warn, "Make room"),
+        (
+            |s| s.unsaved = Unsaved::UntoldStop,
+            "Database",
+            Mark::No,
+            "A stop is in force that neither it nor Redis holds",
+        ),
+        (|s| s.unsaved = Unsaved::Change, "Database", Mark::Warn, "A change is in force that it does not hold yet"),
+        (|s| s.trouble = Some("it is locked".into()), "Control", Mark::No, "locked"),
+        (|s| s.unsealed = Some("run rebuild".into()), "Seal", Mark::No, "run rebuild"),
         (|s| s.clock_ahead_us = -600_000_000, "Clock", Mark::Warn, "behind Redis's"),
         (|s| s.steered_elsewhere = Some("another steers".into()), "Steering", Mark::No, "another steers"),
         (|s| edit(s).round = Some(RoundId::from_bits(1)), "g1", Mark::Warn, "still busy"),

@@ -37,10 +37,7 @@ pub(super) fn readiness(
         light: light(check.mark),
         message: check.message.clone(),
     };
-    let mut platform: Vec<Check> = checks.iter().filter(|check| check.group == Group::Platform).map(one).collect();
-    if let Some(trouble) = &status.trouble {
-        platform.push(Check { name: "Control".to_owned(), light: Light::Bad, message: trouble.clone() });
-    }
+    let platform = checks.iter().filter(|check| check.group == Group::Platform).map(one).collect();
     let contestants = situation.contestants.iter().map(|contestant| {
         let (mark, reason) = readiness::judge_contestant(contestant, situation);
         let user = users.iter().find(|user| user.name == contestant.name);

@@ -63,9 +63,13 @@ pub(super) fn round(
     let missing = match &status.sealing {
         Sealing::Missing(streams) => streams
             .iter()
-            .map(|stream| MissingStream { id: stream.to_string(), message: of_whom(stream, control, status) })
+            .map(|stream| MissingStream { id: stream.to_string(), message: of_whom(stream, control, status, now) })
             .collect(),
         Sealing::Fine | Sealing::Trouble(_) => Vec::new(),
+    };
+    let unsealed = match &status.sealing {
+        Sealing::Trouble(why) if state == State::Draining => Some(as_message(why)),
+        _ => None,
     };
     let show = app.controller.show();
     RoundPanel {
@@ -79,6 +83,7 @@ pub(super) fn round(
         shares: control
             .map_or_else(Vec::new, |control| shares(control, &status.generators, now).into_iter().map(share).collect()),
         missing,
+        unsealed,
         seal_reason: Field::default(),
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
@@ -99,12 +104,12 @@ pub(super) fn round(
 
 /// Why a stop of all traffic may not be one yet, as sentences.
 fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
-    const BY_HAND: &str = "stop it on its machine, by SIGTERM or SIGUSR1";
+    const BY_HAND: &str = "stop it on its machine, by SIGUSR1 (at once) or SIGTERM";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {
         told.push(format!("Generators may not know of it, and go on: {}", as_message(trouble)));
     }
-    if status.conflict.is_some() {
+    if status.conflict.as_ref().is_some_and(|conflict| !conflict.is_halted()) {
         told.push("Redis holds somebody else's document, by which generators go.".to_owned());
     }
     let seen: Vec<SeenGenerator> = status.generators.iter().map(|seen| readiness::as_heard(seen, now)).collect();
@@ -139,12 +144,10 @@ fn invalid(round: &Round) -> Option<InvalidRound> {
     Some(InvalidRound { id: round.id.to_string(), number: round.number, validity, ruling: round.ruling })
 }
 
-fn of_whom(stream: &StreamId, control: Option<&Control>, status: &Status) -> String {
+fn of_whom(stream: &StreamId, control: Option<&Control>, status: &Status, now: UtcUs) -> String {
     let round = control.and_then(|control| control.round);
     let plays_on = status.may_play.iter().filter(|one| Some(one.round) == round).find_map(|one| one.until);
-    let its =
-        status.generators.iter().find(|seen| seen.health.as_ref().is_some_and(|health| health.stream == Some(*stream)));
-    match its {
+    match status.sender(*stream, now) {
         Some(seen) => format!("of generator {:?}, which is heard: it will end by itself", seen.id),
         None => {
             let (first, colon) = match plays_on {

@@ -44,7 +44,7 @@ pub struct HeldStream {
     /// The number at its end marker.
     pub end: Option<u64>,
     pub abandoned: bool,
-    /// Its journal was begun after the folders were listed; see [`HeldRound::note_begun`].
+    /// Its journal is there, and was not when the folders were listed; see [`HeldRound::note_begun`].
     pub is_new: bool,
     /// The number of its histograms, where they are put beside its rows.
     histograms: Option<u64>,

@@ -51,8 +51,10 @@ pub fn without_streams(round: RoundId, held: &HeldRound) -> Vec<Finding> {
 pub fn elsewhere<'a>(rounds: impl Iterator<Item = (&'a RoundId, &'a HeldRound)>, here: &[Stream]) -> Vec<Finding> {
     let (mut missing, mut findings) = (Vec::new(), Vec::new());
     for (round, held) in rounds {
+        // Where one has come since, that is what is to be told.
+        let has_come = held.streams.values().any(|stream| stream.is_new);
         let (without, others): (Vec<Finding>, Vec<Finding>) =
-            without_streams(*round, held).into_iter().partition(|finding| finding.kind == Kind::NoJournal);
+            without_streams(*round, held).into_iter().partition(|it| it.kind == Kind::NoJournal && !has_come);
         missing.extend(without.iter().any(|finding| finding.difference).then(|| round.to_string()));
         findings.extend(others.into_iter().filter(|finding| finding.kind != Kind::RedisState));
     }
@@ -298,6 +300,7 @@ impl Notes {
                 let text = format!("Redis does not know round {round}: `rebuild` publishes it");
                 self.note(Kind::NotInRedis, true, None, text);
             }
+            self.without_journals(streams, held, false);
             return;
         };
         let sealed = state == State::Sealed;
@@ -316,9 +319,15 @@ impl Notes {
                 }
             }
         }
+        self.without_journals(streams, held, sealed);
+    }
+
+    /// What Redis counts of streams that were not read.
+    fn without_journals(&mut self, streams: &[Stream], held: &HeldRound, sealed: bool) {
         for (id, other) in &held.streams {
             if streams.iter().all(|stream| stream.folder.stream != *id) {
-                if other.is_new {
+                // One that has ended by now was begun before this was read, as was everything of a sealed round.
+                if other.is_new && !sealed && other.end.is_none() {
                     let text = format!("stream {id} was begun while this was read: it is not audited");
                     self.note(Kind::Live, false, Some(*id), text);
                     continue;
@@ -330,8 +339,15 @@ impl Notes {
                     continue;
                 }
                 let given_up = if other.abandoned { ", which was given up," } else { "" };
-                let text =
-                    format!("Redis counts stream {id}{given_up} but its journal is not here: name its folder, too");
+                let text = match other.is_new {
+                    true => format!(
+                        "Redis counts stream {id}{given_up} and its journal came while this was read, so that nothing of it is \
+                         proved: audit again"
+                    ),
+                    false => {
+                        format!("Redis counts stream {id}{given_up} but its journal is not here: name its folder, too")
+                    }
+                };
                 self.note(Kind::NoJournal, true, Some(*id), text);
             }
         }
