@@ -47,10 +47,10 @@ ALONE = [
 FIRST = ["flowtest-bench/rounds", "ansible", "flowtest-bench/browser", "flowtest-loadgen"]
 # Suites at the same time, and tests at the same time in each: they wait most of the time.
 CORES = len(os.sched_getaffinity(0))
-SUITES_AT_ONCE = CORES if LONG else CORES + 1
+SUITES_AT_ONCE = CORES
 THREADS_BESIDE = CORES if LONG else 2 * CORES
 # Rounds wait for their clock and send a few hundred requests a second, so there are more of them, but for those that measure.
-THREADS = {"flowtest-bench/rounds": CORES if LONG else 5 * CORES, "flowtest-bench/play": 1}
+THREADS = {"flowtest-bench/rounds": CORES if LONG else 3 * CORES, "flowtest-bench/play": 1}
 # More tests than this that fail have a cause that no second run mends.
 AGAIN_AT_MOST = 6
 # A suite that takes longer hangs.

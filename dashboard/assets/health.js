@@ -69,7 +69,8 @@ export class Health {
   }
 
   tell(title, message) {
-    if (this.chosen.has("sound")) { this.beep(); navigator.vibrate?.([200, 100, 200]); }
+    // A browser refuses both where nobody has touched the page yet, and complains.
+    if (this.chosen.has("sound") && navigator.userActivation?.hasBeenActive !== false) { this.beep(); navigator.vibrate?.([200, 100, 200]); }
     if (this.chosen.has("notification") && document.hidden) { try { new Notification(title, { body: message, tag: "flowtest-health" }); } catch { /* phones want a service worker */ } }
   }
 

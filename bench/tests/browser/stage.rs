@@ -425,6 +425,7 @@ async fn tells_and_says_when_nobody_answers(phone: &Browser) {
         createOscillator() { window.beeps += 1; return { frequency: {}, connect: next, start() {}, stop() {} }; } \
         createGain() { return { gain: {}, connect: next }; } }; \
         Navigator.prototype.vibrate = () => { window.shakes += 1; return true; }; \
+        Object.defineProperty(navigator, 'userActivation', { value: { hasBeenActive: true } }); \
         window.real = window.fetch; window.tone = 'good'; window.secondsAsked = 0; window.fetch = async (address, how) => { \
         if (String(address).includes('/api/me/seconds')) window.secondsAsked += 1; \
         if (window.tone === null) throw new TypeError('offline'); \

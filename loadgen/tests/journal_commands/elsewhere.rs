@@ -60,6 +60,8 @@ fn a_round_or_a_stream_that_begins_while_an_audit_reads_is_no_difference_and_one
         (stream, streams, "running", None, 0, begun),
         (stream, streams, "running", Some("1"), 4, again),
         (stream, streams, "sealed", Some("1"), 4, again),
+        (stream, streams, "draining", None, 4, again),
+        (stream, streams, "aborted", None, 4, again),
     ];
     for ((round, stream), word, state, end, code, told) in cases {
         let begins = Played { round, stream, ..Played::usual() };

@@ -406,7 +406,6 @@ impl Scoreboard {
         }
     }
 
-    /// Runs on the connection; one that broke is replaced at once, and the call is made again.
     /// Takes the oldest entry of a list that is a request. What is none is thrown away, a few at a time.
     pub(crate) fn take<T>(
         &mut self,
@@ -426,6 +425,7 @@ impl Scoreboard {
         Ok(None)
     }
 
+    /// Runs on the connection; one that broke is replaced at once, and the call is made again.
     pub(crate) fn run<T>(
         &mut self,
         mut call: impl FnMut(&mut Connection) -> Result<T, ScoreboardError>,

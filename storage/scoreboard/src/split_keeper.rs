@@ -20,7 +20,8 @@ const LOOK_US_MAX: u64 = 5_000_000;
 /// A generator that a split ahead names and that is not in the round so long before it comes too late for it.
 const ARMING_US: u64 = SPLIT_LEAD_US + 500_000;
 /// Where Redis answers slowly, looks are far apart, and so are the beats of others: that is no silence, for so much more than two
-/// looks. How far apart they were is remembered for eight times as long.
+/// looks. How far apart two of them in a row were is remembered for eight times as long; one alone is a hang, after which nobody
+/// is gone for as long.
 const JITTER_US: u64 = 500_000;
 const REMEMBERED: u64 = 8;
 /// How long a generator must be ready before it comes in: at first, and after it fell out once, twice, or more often.
@@ -33,7 +34,8 @@ const _: () = assert!(SILENT_US + SPLIT_LEAD_US < 5_000_000);
 pub struct SplitKeeper {
     round: Option<RoundId>,
     looked_at: Option<UtcUs>,
-    /// How far apart two looks were of late.
+    /// How far apart the last two looks were, and what two in a row were at the least, of late.
+    last_apart_us: u64,
     looks_apart_us: u64,
     /// Nobody is gone before.
     grace_until: UtcUs,
@@ -106,7 +108,11 @@ impl SplitKeeper {
         self.looked_at = Some(now);
         match apart_us.filter(|apart_us| *apart_us <= LOOK_US_MAX) {
             Some(apart_us) => {
-                self.looks_apart_us = apart_us.max(self.looks_apart_us.saturating_sub(apart_us / REMEMBERED));
+                let twice = apart_us.min(std::mem::replace(&mut self.last_apart_us, apart_us));
+                self.looks_apart_us = twice.max(self.looks_apart_us.saturating_sub(apart_us / REMEMBERED));
+                if apart_us > SILENT_US && twice <= SILENT_US {
+                    self.grace_until = self.grace_until.max(now.saturating_add(apart_us));
+                }
             }
             None => self.grace_until = now.saturating_add(GRACE_US),
         }

@@ -165,6 +165,18 @@ fn a_redis_that_answers_slowly_takes_nobodys_share_and_a_death_is_still_seen() {
 }
 
 #[test]
+fn one_hang_of_redis_takes_nobodys_share_and_is_soon_forgotten() {
+    let mut script = Script::new(&["g1", "g2"]);
+    script.until(15);
+    script.now += 4 * SECOND;
+    script.look();
+    script.until(24).down("g2");
+    script.until(40);
+    let [(at, who)] = script.splits().try_into().expect("one split");
+    assert!(who == "g1" && at <= 29.0, "{at} {who}");
+}
+
+#[test]
 fn who_starts_late_comes_in_before_the_start_and_after_it() {
     let mut script = Script::new(&["g1"]);
     script.until(2).up("g2", NOW);

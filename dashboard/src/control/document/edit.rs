@@ -1,6 +1,6 @@
 //! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
 
-use super::stops::stopped_as;
+use super::stops::{Stop, stopped_as};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::settings::Settings;
@@ -100,9 +100,11 @@ impl Edit<'_> {
         }
         saved?;
         let next = Arc::new(next);
+        let before = document.control();
         if !document.commit(base, &next) {
             return Ok(None);
         }
+        let stops = before.is_some_and(|before| !Stop::between(&before, &next).is_empty());
         // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
@@ -117,7 +119,7 @@ impl Edit<'_> {
             tracing::warn!(%error, "which stops nobody has been told of is not saved");
         }
         // Over somebody else's document it stays a conflict, and generators know of the stop.
-        let unpublished = unpublished.filter(|_| !document.has_stopped_theirs());
+        let unpublished = unpublished.filter(|_| !(stops && document.has_stopped_theirs()));
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 

@@ -300,7 +300,7 @@ impl Notes {
                 let text = format!("Redis does not know round {round}: `rebuild` publishes it");
                 self.note(Kind::NotInRedis, true, None, text);
             }
-            self.without_journals(streams, held, false);
+            self.without_journals(streams, held);
             return;
         };
         let sealed = state == State::Sealed;
@@ -319,15 +319,17 @@ impl Notes {
                 }
             }
         }
-        self.without_journals(streams, held, sealed);
+        self.without_journals(streams, held);
     }
 
     /// What Redis counts of streams that were not read.
-    fn without_journals(&mut self, streams: &[Stream], held: &HeldRound, sealed: bool) {
+    fn without_journals(&mut self, streams: &[Stream], held: &HeldRound) {
+        // No stream comes into a round that ends or has ended.
+        let may_begin = matches!(held.state, Some(State::Armed | State::Running | State::Paused));
         for (id, other) in &held.streams {
             if streams.iter().all(|stream| stream.folder.stream != *id) {
-                // One that has ended by now was begun before this was read, as was everything of a sealed round.
-                if other.is_new && !sealed && other.end.is_none() {
+                // One that has ended by now, or was given up, was begun before this was read.
+                if other.is_new && may_begin && other.end.is_none() && !other.abandoned {
                     let text = format!("stream {id} was begun while this was read: it is not audited");
                     self.note(Kind::Live, false, Some(*id), text);
                     continue;
