@@ -108,8 +108,8 @@ async fn a_share_is_given_away_while_the_database_is_locked_and_the_split_saved_
     let both = [("g1", armed_at), ("g2", armed_at)];
     stage.plays_on(12 * SECOND, round, &both).await;
     let lock = stage.lock_database();
-    // Each turn waits for the database.
-    for _ in 0..2 {
+    // Each turn waits for the database, and silence lasts longer than two of them.
+    for _ in 0..3 {
         stage.now += 2 * SECOND;
         stage.plays("g1", round, armed_at);
         stage.turn().await;
