@@ -1,4 +1,5 @@
-//! The command line: flags here, the commands beside `serve` in [`command`]. Every flag is also an environment variable, `FLOWTEST_DASHBOARD_*`; secrets come from files.
+//! The command line: flags here, the commands beside `serve` in [`command`]. Every flag is also an environment variable,
+//! `FLOWTEST_DASHBOARD_*`; secrets come from files.
 
 #![expect(rustdoc::bare_urls, reason = "the comments of flags are their help texts, which clap prints as they stand")]
 

@@ -137,9 +137,11 @@ const ASKED_WITHIN_US: u64 = 60_000_000;
 
 /// Of the newest failures the one that says why.
 fn reason(errors: &[ExplainedError], state: Option<TeamState>, now: UtcUs) -> Option<&ExplainedError> {
+    // What the server answered when it was asked, shortly before an instant: nothing is sent to one that is not admitted.
+    let asked_before =
+        |at: UtcUs| errors.iter().find(|one| one.kind == "prepare" && at.saturating_since(one.at) < ASKED_WITHIN_US);
     if state == Some(TeamState::Waiting) {
-        let is_why = |one: &&ExplainedError| one.kind == "prepare" && now.saturating_since(one.at) < ASKED_WITHIN_US;
-        return errors.iter().find(is_why);
+        return asked_before(now);
     }
     // Of a deadline that was missed only what says so is the reason.
     let is_why = |error: &&ExplainedError| match state {
@@ -148,11 +150,8 @@ fn reason(errors: &[ExplainedError], state: Option<TeamState>, now: UtcUs) -> Op
         _ => true,
     };
     let newest = errors.iter().find(is_why)?;
-    // Nothing is sent to a server that is not admitted: what it answered when it was asked is the reason.
-    let is_asked = |one: &&ExplainedError| {
-        newest.kind == "missed" && one.kind == "prepare" && newest.at.saturating_since(one.at) < ASKED_WITHIN_US
-    };
-    errors.iter().find(is_asked).or(Some(newest))
+    let asked = Some(newest).filter(|newest| newest.kind == "missed").and_then(|missed| asked_before(missed.at));
+    asked.or(Some(newest))
 }
 
 /// The round that is played or was the last, as the ledger has it. `None` before the first, and when its results are among

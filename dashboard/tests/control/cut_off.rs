@@ -188,13 +188,19 @@ async fn a_stop_that_neither_redis_nor_the_database_holds_is_told_and_saved_when
     assert_eq!(found.left_out, BTreeSet::from([THEIRS.to_owned()]), "on what Redis had");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_stops_traffic_upon_somebody_elses_document_is_told_that_generators_know() {
+/// A round that runs, and in Redis a newer document of somebody else.
+async fn with_their_document() -> (Stage, Control) {
     let mut stage = Stage::new().await;
     stage.run().await;
     let mut theirs = (*stage.control()).clone();
     (theirs.revision, theirs.left_out) = (theirs.revision + 2, [THEIRS.to_owned()].into());
     stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    (stage, theirs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_traffic_upon_somebody_elses_document_is_told_that_generators_know() {
+    let (stage, theirs) = with_their_document().await;
     let made = stage.stop_at_once(Change::Halt { halted: true }).await;
     assert_eq!(made.unpublished, None);
     assert!(stage.published().is_some_and(|found| found.halted && found.left_out == theirs.left_out));
@@ -204,11 +210,7 @@ async fn whoever_stops_traffic_upon_somebody_elses_document_is_told_that_generat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_ends_a_round_upon_somebody_elses_document_is_told_that_generators_know() {
-    let mut stage = Stage::new().await;
-    stage.run().await;
-    let mut theirs = (*stage.control()).clone();
-    (theirs.revision, theirs.left_out) = (theirs.revision + 2, [THEIRS.to_owned()].into());
-    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    let (stage, theirs) = with_their_document().await;
     let made = stage.change(Change::Stop).await;
     assert_eq!(made.unpublished, None);
     let found = stage.published().expect("a document");

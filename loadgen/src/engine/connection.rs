@@ -150,7 +150,8 @@ impl Connection {
         Step::Close
     }
 
-    /// Writes the next requests by `write`, which makes the token of that counter and returns it, and says how many; 0 when none may be sent now.
+    /// Writes the next requests by `write`, which makes the token of that counter and returns it, and says how many; 0 when
+    /// none may be sent now.
     ///
     /// A resent request goes alone, as the first on a fresh connection. [`Connection::wants_fresh`] says when it needs
     /// one. The caller sends what was written as one send.

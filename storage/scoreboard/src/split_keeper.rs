@@ -10,8 +10,8 @@ use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use std::collections::BTreeMap;
 
-/// Not heard for longer, a generator is gone, in microseconds: eight beats, at the usual pace. With the lead of a split it leaves less than five
-/// seconds of a share to nobody.
+/// Not heard for longer, a generator is gone, in microseconds: eight beats, at the usual pace. With the lead of a split it leaves
+/// less than five seconds of a share to nobody.
 const SILENT_US: u64 = 2_000_000;
 /// For so long after nothing could be read nobody is gone: generators may have been as far from Redis as we.
 const GRACE_US: u64 = 5_000_000;
