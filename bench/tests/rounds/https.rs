@@ -44,7 +44,8 @@ impl Arena {
     /// "Test my endpoint", as the dashboard asks.
     fn tested(&mut self, contestant: &str, endpoint: &str) -> ProbeAnswer {
         let (id, contestant, endpoint) = (contestant.to_owned(), contestant.to_owned(), endpoint.to_owned());
-        let request = ProbeRequest { id: id.clone(), at: utc_us(), contestant, endpoint, automatic: false };
+        let request =
+            ProbeRequest { id: id.clone(), at: utc_us(), contestant, endpoint, automatic: false, deadlines: None };
         self.organiser.scoreboard().ask_probe("arena", &request).expect("it is put");
         let until = Instant::now() + TIMEOUT;
         loop {

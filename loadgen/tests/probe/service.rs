@@ -3,6 +3,7 @@
 use crate::peer::{Peer, Reply, answer, policy, right, terms, trust};
 use flowtest_contest::Policy;
 use flowtest_contest::policy::Ownership;
+use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use flowtest_contract::utc_us;
 use flowtest_loadgen::admit::probe::{ProbeService, Settings};
 use flowtest_loadgen::admit::resolve::Names;
@@ -30,9 +31,13 @@ impl Stage {
     }
 
     fn ask(&mut self, id: &str, contestant: &str, endpoint: &str) {
-        let at = utc_us();
+        self.ask_by(id, contestant, endpoint, None);
+    }
+
+    fn ask_by(&mut self, id: &str, contestant: &str, endpoint: &str, deadlines: Option<Deadlines>) {
         let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
-        self.board.ask_probe(CONTEST, &ProbeRequest { id, at, contestant, endpoint, automatic: false }).expect("put");
+        let request = ProbeRequest { id, at: utc_us(), contestant, endpoint, automatic: false, deadlines };
+        self.board.ask_probe(CONTEST, &request).expect("put");
     }
 
     fn answer(&mut self, id: &str) -> ProbeAnswer {
@@ -69,6 +74,19 @@ fn an_endpoint_is_tested_and_the_answer_says_what_to_do() {
     assert!(verdicts.token && !verdicts.version && verdicts.from && found.latency_us.is_some());
     assert!(found.message.contains("expected: Version: v2; received: Version: v1"), "{}", found.message);
     assert!(found.head.starts_with("HTTP/1.1 200 OK\\r\\n"), "{}", found.head);
+}
+
+#[test]
+fn the_deadlines_are_those_of_who_asks() {
+    let peer = Peer::honest();
+    let mut stage = Stage::new(policy());
+    // Moved a moment ago: the generator has not read it yet.
+    let moved = Deadlines { version: Deadline(UtcUs(u64::MAX)), ..Deadlines::default() };
+    // (by which, whether v2 is right)
+    for (id, deadlines, right) in [("before", None, true), ("moved", Some(moved), false)] {
+        stage.ask_by(id, id, &peer.address.to_string(), deadlines);
+        assert_eq!(stage.answer(id).is_verified(), right, "{id}");
+    }
 }
 
 #[test]

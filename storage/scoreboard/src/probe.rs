@@ -8,7 +8,7 @@ use flowtest_contest::address::comparable;
 use flowtest_contest::names::is_id;
 use flowtest_contest::text::bounded;
 use flowtest_contract::header;
-use flowtest_contract::rules::UtcUs;
+use flowtest_contract::rules::{Deadlines, UtcUs};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -38,6 +38,10 @@ pub struct ProbeRequest {
     /// Nobody asked: the dashboard looks by itself, and the contestant's own next test is not kept waiting by it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub automatic: bool,
+    /// By which the answers are judged: whoever takes the request may not have read yet that one was moved. None: an older
+    /// dashboard leaves it to the generator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlines: Option<Deadlines>,
 }
 
 /// What a test of an endpoint found.
@@ -253,6 +257,7 @@ mod tests {
             contestant: "alice".into(),
             endpoint: "a".into(),
             automatic: false,
+            deadlines: Some(Deadlines::default()),
         };
         assert_eq!(ProbeRequest::from_json(request("p-1").to_json().as_bytes()), Some(request("p-1")));
         for bad in ["", "a:b", "{x}", "a b", &"x".repeat(65)] {

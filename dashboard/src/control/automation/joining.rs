@@ -301,12 +301,13 @@ impl Automation {
 
     async fn ask(&self, newcomer: &str, now: UtcUs) -> Result<(), ChangeError> {
         let id = draw_id()?;
+        let deadlines = self.document.deadlines(now);
         let request = {
             let mut joining = self.joining.lock();
             let Some(newcomer) = joining.newcomers.get_mut(newcomer) else { return Ok(()) };
             newcomer.asked = Some((id.clone(), now));
             let (contestant, endpoint) = (newcomer.name.clone(), newcomer.endpoint.to_string());
-            ProbeRequest { id, at: now, contestant, endpoint, automatic: true }
+            ProbeRequest { id, at: now, contestant, endpoint, automatic: true, deadlines: Some(deadlines) }
         };
         // What Redis does not take has no answer, and is asked again.
         let _ = self.requests.put_probes(vec![request]).await;

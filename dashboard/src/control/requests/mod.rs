@@ -109,13 +109,19 @@ impl Requests {
                 us.div_ceil(1_000_000)
             ))
         })?;
-        let (contestant, automatic) = (name.to_owned(), false);
-        let request = ProbeRequest { id: id.clone(), at: now, contestant, endpoint: endpoint.clone(), automatic };
+        let deadlines = self.document.deadlines(now);
+        let request = ProbeRequest {
+            id: id.clone(),
+            at: now,
+            contestant: name.to_owned(),
+            endpoint: endpoint.clone(),
+            automatic: false,
+            deadlines: Some(deadlines),
+        };
         if let Err(error) = self.put_probes(vec![request]).await {
             self.log().forget(&id);
             return Err(error.into());
         }
-        let deadlines = self.document.deadlines(now);
         self.log().put_test(owner, Tested { at: now, endpoint, deadlines, answer: None });
         Ok(id)
     }
@@ -153,7 +159,8 @@ impl Requests {
             .into_iter()
             .map(|(id, owner, tested)| {
                 let contestant = names.remove(&owner).unwrap_or_default();
-                ProbeRequest { id, at: now, contestant, endpoint: tested.endpoint, automatic: true }
+                let (endpoint, deadlines) = (tested.endpoint, Some(tested.deadlines));
+                ProbeRequest { id, at: now, contestant, endpoint, automatic: true, deadlines }
             })
             .collect();
         let ids: Vec<String> = asked.iter().map(|request| request.id.clone()).collect();

@@ -190,7 +190,8 @@ impl ProbeLoop {
         if !request.automatic {
             self.asked.insert(request.contestant.clone(), Instant::now());
         }
-        let (names, settings) = (self.names.clone(), self.shared.settings.lock().clone());
+        let (names, mut settings) = (self.names.clone(), self.shared.settings.lock().clone());
+        settings.deadlines = request.deadlines.unwrap_or(settings.deadlines);
         let (answers, generator, id) = (self.answers.clone(), self.generator.clone(), request.id.clone());
         let contestant = request.contestant.clone();
         let test = move || {

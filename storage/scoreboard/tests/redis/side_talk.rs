@@ -120,6 +120,7 @@ fn request(id: &str, at: UtcUs) -> ProbeRequest {
         contestant: "alice".to_owned(),
         endpoint: "10.0.0.1:8080/shop".to_owned(),
         automatic: false,
+        deadlines: None,
     }
 }
 
