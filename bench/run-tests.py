@@ -50,7 +50,7 @@ CORES = len(os.sched_getaffinity(0))
 SUITES_AT_ONCE = CORES
 THREADS_BESIDE = CORES if LONG else 2 * CORES
 # Rounds wait for their clock and send a few hundred requests a second, so there are more of them, but for those that measure.
-THREADS = {"flowtest-bench/rounds": CORES if LONG else 3 * CORES, "flowtest-bench/play": 1}
+THREADS = {"flowtest-bench/rounds": (2 if LONG else 3) * CORES, "flowtest-bench/play": 1}
 # More tests than this that fail have a cause that no second run mends.
 AGAIN_AT_MOST = 6
 # A suite that takes longer hangs.
