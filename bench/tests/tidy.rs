@@ -152,18 +152,52 @@ fn arrows_between_crates_point_one_way() {
     assert_none(&wrong, "arrows that ARCHITECTURE.md does not have:");
 }
 
+/// The arrows of one of the drawings of rooms, each with its two ends.
+fn drawn(page: &str, nth: usize) -> BTreeSet<[&str; 2]> {
+    let drawing = page.split("```mermaid\nflowchart BT\n").nth(nth).and_then(|rest| rest.split("```").next());
+    let ends = drawing.expect("a drawing").lines().filter_map(|line| line.split_once(" --> "));
+    // `bench[bench]` is named where it stands first.
+    ends.map(|(user, used)| [user, used].map(|end| end.trim().split('[').next().unwrap_or_default())).collect()
+}
+
 #[test]
 fn architecture_draws_the_arrows_between_crates() {
     let page = read("ARCHITECTURE.md");
-    let drawing = page.split("```mermaid\nflowchart BT\n").nth(1).and_then(|rest| rest.split("```").next());
-    let ends = drawing.expect("the rooms are drawn first").lines().filter_map(|line| line.split_once(" --> "));
-    // `bench[bench]` is named where it stands first. The contract is known to all, which the page says in words.
-    let drawn = ends.map(|(user, used)| [user, used].map(|end| end.trim().split('[').next().unwrap_or_default()));
-    let drawn: BTreeSet<[&str; 2]> = drawn.filter(|[_, used]| *used != "contract").collect();
+    // The contract is known to all, which the page says in words.
+    let drawn: BTreeSet<[&str; 2]> = drawn(&page, 1).into_iter().filter(|[_, used]| *used != "contract").collect();
     let short = |name: &'static str| name.trim_start_matches("flowtest-");
     let arrows = ARROWS.iter().filter(|(user, _)| *user != TESTKIT);
     let arrows = arrows.flat_map(|(user, all)| all.iter().map(|used| [short(user), short(used)]));
     assert_eq!(drawn, arrows.filter(|[_, used]| *used != "contract").collect());
+}
+
+/// All that can be reached by arrows.
+fn reached<'a>(arrows: &BTreeSet<[&'a str; 2]>) -> BTreeSet<[&'a str; 2]> {
+    let mut reached = arrows.clone();
+    loop {
+        let further = reached.iter().flat_map(|[user, by]| {
+            arrows.iter().filter(move |[from, _]| from == by).map(move |[_, used]| [*user, *used])
+        });
+        let all: BTreeSet<[&str; 2]> = reached.iter().copied().chain(further).collect();
+        if all.len() == reached.len() {
+            return reached;
+        }
+        reached = all;
+    }
+}
+
+#[test]
+fn architecture_draws_the_rooms_of_generator_and_dashboard() {
+    let page = read("ARCHITECTURE.md");
+    for (nth, (source, rooms)) in (2..).zip(ROOM_ARROWS) {
+        let arrows: BTreeSet<[&str; 2]> =
+            rooms.iter().flat_map(|(user, all)| all.iter().map(|used| [*user, *used])).collect();
+        let drawn = drawn(&page, nth);
+        let strange: Vec<_> = drawn.difference(&arrows).collect();
+        assert!(strange.is_empty(), "{source}: drawn, and nobody knows so: {strange:?}");
+        // What follows from others is not drawn again.
+        assert_eq!(reached(&drawn), reached(&arrows), "{source}");
+    }
 }
 
 /// The sources in which files may not use each other in a circle: all of them.
