@@ -149,11 +149,13 @@ def manifest_name(folder):
 
 
 def idle_seconds():
-    """How long all processors have rested since the machine was started, where the system tells it."""
+    """How long the processors that are ours have rested since the machine was started, where the system tells it."""
+    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     try:
-        fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()
+        lines = [line.split() for line in pathlib.Path("/proc/stat").read_text().splitlines()]
         # Waiting for a disk, as which a thread counts that waits in a ring, is rest as well.
-        return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+        ticks = sum(int(fields[4]) + int(fields[5]) for fields in lines if fields and fields[0] in ours)
+        return ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return 0.0
 
@@ -166,7 +168,9 @@ class Run:
         suites.sort(key=lambda suite: rank.get(suite.name, len(rank)))
         self.beside = [suite for suite in suites if suite.name not in ALONE]
         self.alone = [suite for suite in suites if suite.name in ALONE]
-        self.done, self.lock = [], threading.Lock()
+        self.done, self.lock, self.all_begun = [], threading.Lock(), threading.Event()
+        if not self.beside:
+            self.all_begun.set()
 
     def play(self):
         workers = [threading.Thread(target=self.work) for _ in range(SUITES_AT_ONCE)]
@@ -193,16 +197,18 @@ class Run:
             if not self.beside:
                 return False
             suite = self.beside.pop(0)
+            if not self.beside:
+                self.all_begun.set()
         suite.run(THREADS.get(suite.name, THREADS_BESIDE))
         self.tell(suite)
         return True
 
     def work_where_there_is_room(self):
-        while self.beside:
-            before = idle_seconds()
-            time.sleep(SPARE_OVER_S)
+        before = idle_seconds()
+        while not self.all_begun.wait(SPARE_OVER_S):
             if idle_seconds() - before > SPARE * CORES * SPARE_OVER_S:
                 self.next()
+            before = idle_seconds()
 
     def tell(self, suite):
         with self.lock:
