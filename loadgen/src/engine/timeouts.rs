@@ -27,12 +27,9 @@ use std::collections::VecDeque;
 /// Lateness beyond this is noted: a turn that came so much later than it was to come, a request that was begun so much after
 /// its instant.
 pub const LATE_NS: u64 = 10_000_000;
-/// Windows that are remembered at the most: a window is longer than [`LATE_NS`], and a life shorter than some timeouts.
-const WINDOWS_MAX: u64 = 1 << 14;
-const WINDOWS_MIN: u64 = 16;
-/// A life, from its intended instant to its outcome, takes at most so many timeouts: it waits for a connection and then for
-/// its answer, each for up to one and a half.
-const LIFE_TIMEOUTS: u64 = 3;
+/// Windows and late turns that are remembered. Each lies more than [`LATE_NS`] behind the one before, so these are minutes; what
+/// waits in a queue that we hold up lives for as long as we do so, and no number of timeouts bounds that.
+const REMEMBERED: usize = 1 << 14;
 
 /// A stretch of time in which a worker was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +74,12 @@ pub struct Timeouts {
 
 impl Timeouts {
     pub fn new(timeout: u64) -> Timeouts {
-        let most = (LIFE_TIMEOUTS * timeout / LATE_NS + 2).clamp(WINDOWS_MIN, WINDOWS_MAX) as usize;
         Timeouts {
             timeout,
-            windows: VecDeque::with_capacity(most),
+            windows: VecDeque::with_capacity(REMEMBERED),
             total: 0,
             now: RunInstant::START,
-            late_turns: VecDeque::with_capacity(most),
+            late_turns: VecDeque::with_capacity(REMEMBERED),
             noted: None,
         }
     }
@@ -105,8 +101,7 @@ impl Timeouts {
             self.total += to - from;
             return;
         }
-        let is_over = |(old, _): &(LateWindow, u64)| old.to + LIFE_TIMEOUTS * self.timeout < to;
-        while self.windows.front().is_some_and(is_over) || self.windows.len() == self.windows.capacity() {
+        if self.windows.len() == REMEMBERED {
             self.windows.pop_front();
         }
         self.windows.push_back((LateWindow { from, to, cause }, self.total));
@@ -135,8 +130,7 @@ impl Timeouts {
             (last.to, last.turn) = (intended, self.now);
             return;
         }
-        let is_over = |old: &LateTurn| old.turn + LIFE_TIMEOUTS * self.timeout < self.now;
-        while self.late_turns.front().is_some_and(is_over) || self.late_turns.len() == self.late_turns.capacity() {
+        if self.late_turns.len() == REMEMBERED {
             self.late_turns.pop_front();
         }
         self.late_turns.push_back(LateTurn { from: intended, to: intended, turn: self.now });
@@ -396,7 +390,24 @@ mod tests {
         for turn in 3_000..1_000_000 {
             late_turn(&mut timeouts, turn, &[turn - 2]);
         }
-        assert!(timeouts.late_turns.len() <= WINDOWS_MAX as usize, "nothing is allocated in a loop");
+        assert!(timeouts.late_turns.len() <= REMEMBERED, "nothing is allocated in a loop");
+    }
+
+    #[test]
+    fn what_we_hold_up_in_a_queue_is_late_and_void_however_long_it_lives() {
+        let mut timeouts = Timeouts::new(100 * LATE_NS);
+        // A gap of six tenths of the timeout in the first one of its life; then we are late in every other turn.
+        timeouts.on_turn(at(80 * LATE_NS));
+        timeouts.on_late(LateWindow { from: at(20 * LATE_NS), to: at(80 * LATE_NS), cause: LateCause::Gap });
+        assert!(timeouts.on_due(at(30 * LATE_NS), true));
+        for turn in (200..1_000).step_by(4) {
+            timeouts.on_turn(at(turn * LATE_NS));
+            timeouts.on_late(LateWindow { from: at((turn - 2) * LATE_NS), to: at(turn * LATE_NS), cause: LateCause::Gap });
+            assert!(timeouts.on_due(at((turn - 2) * LATE_NS), true));
+        }
+        assert!(timeouts.was_late_for(at(30 * LATE_NS)), "nine timeouts later");
+        let held_up = timeouts.late_after(0);
+        assert_eq!(timeouts.missed_in_queue(at(30 * LATE_NS), held_up), Failure::OwnFault);
     }
 
     #[test]
@@ -462,6 +473,6 @@ mod tests {
             timeouts.on_late(LateWindow { from, to: from + 11_000_000, cause: LateCause::Busy });
         }
         assert_eq!(timeouts.windows.capacity(), room, "nothing is allocated in a loop");
-        assert!(timeouts.windows.len() <= WINDOWS_MAX as usize);
+        assert!(timeouts.windows.len() <= REMEMBERED);
     }
 }
