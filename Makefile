@@ -13,7 +13,7 @@ INSTALL := bench/install.sh
 FOR   ?= 30s
 STAY  ?=
 EACH  ?= 3s
-PAIRS ?= 5
+PAIRS ?= 7
 
 # What the tests of ansible/ need for their pretended machines; without it those tests are skipped, and say so.
 MACHINES := sshd sudo nft ethtool chronyd ip systemctl losetup

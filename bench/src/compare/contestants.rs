@@ -14,8 +14,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// (contestants, requests a second of each).
-const SHAPES: [(usize, u64); 5] = [(1, 20_000), (10, 2_000), (20, 500), (200, 50), (1_000, 20)];
-/// Connections of all together.
+const SHAPES: [(usize, u64); 6] = [(1, 20_000), (10, 2_000), (100, 200), (20, 500), (200, 50), (1_000, 20)];
+/// Divided among all: 2 to 64 for each.
 const CONNECTIONS: usize = 1_000;
 /// Not counted: everybody is connected in it.
 const WARM_UP_S: u64 = 2;

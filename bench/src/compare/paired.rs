@@ -31,6 +31,8 @@ pub struct Sample {
     /// CPU time of the generator per request, in µs.
     pub generator_user_us: f64,
     pub generator_system_us: f64,
+    /// Calls into the ring per request; of our generator alone.
+    pub enters: Option<f64>,
     /// CPU time of the server per request, in µs.
     pub server_cpu_us: f64,
     /// The most memory that the generator held, in KiB.

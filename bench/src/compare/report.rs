@@ -24,6 +24,8 @@ pub struct Comparison {
     /// CPU time per request of both generators (user and system) and of both servers, in µs.
     pub generator_cpu_us: Option<Versus>,
     pub server_cpu_us: Option<Versus>,
+    /// Calls into the ring per request, of ours alone.
+    pub enters: Option<Spread>,
     pub failed: Option<String>,
     pub pairs: Pairs,
 }
@@ -104,8 +106,8 @@ impl CompareReport {
     pub fn to_markdown(&self) -> String {
         let mut text = format!("{}\n\n", self.machine.to_markdown());
         text.push_str(
-            "| what | ours | theirs | ours, 1/s | theirs, 1/s | ratio (min..max) | must | generator CPU µs | server CPU µs |\n\
-             |---|---|---|---:|---:|---:|---:|---:|---:|\n",
+            "| what | ours | theirs | ours, 1/s | theirs, 1/s | ratio (min..max) | must | generator CPU µs | server CPU µs | enters |\n\
+             |---|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for row in &self.rows {
             text.push_str(&row.to_markdown());
@@ -143,6 +145,7 @@ impl Comparison {
             rate: None,
             generator_cpu_us: None,
             server_cpu_us: None,
+            enters: None,
             failed: None,
             pairs: Pairs::default(),
         }
@@ -152,6 +155,7 @@ impl Comparison {
         self.rate = Versus::of(&pairs, |sample| sample.rate);
         self.generator_cpu_us = Versus::of(&pairs, |sample| sample.generator_user_us + sample.generator_system_us);
         self.server_cpu_us = Versus::of(&pairs, |sample| sample.server_cpu_us);
+        self.enters = Spread::of(pairs.ours.iter().filter_map(|sample| sample.enters));
         self.pairs = pairs;
     }
 
@@ -175,7 +179,7 @@ impl Comparison {
         let head = format!("| {} | {} | {} |", self.what, self.ours, self.theirs);
         let (Some(rate), None) = (self.rate, &self.failed) else {
             let why = self.failed.as_deref().unwrap_or("one side answered nothing");
-            return format!("{head} failed: {} | | | | | |", why.replace('|', "/"));
+            return format!("{head} failed: {} | | | | | | |", why.replace('|', "/"));
         };
         let must = match (self.must, self.reached()) {
             (Some(must), met) => format!("{} {}", number(must), reached(met)),
@@ -185,12 +189,13 @@ impl Comparison {
             versus.map_or(String::new(), |v| format!("{:.2} / {:.2}", v.ours.median, v.theirs.median))
         };
         format!(
-            "{head} {} | {} | {} | {must} | {} | {} |",
+            "{head} {} | {} | {} | {must} | {} | {} | {} |",
             number(rate.ours.median),
             number(rate.theirs.median),
             spread(rate.ratio),
             cpu(self.generator_cpu_us),
-            cpu(self.server_cpu_us)
+            cpu(self.server_cpu_us),
+            self.enters.map_or(String::new(), |enters| format!("{:.2}", enters.median))
         )
     }
 }

@@ -118,14 +118,17 @@ pub(super) fn measure(tool: Tool, command: &Command, work: &Work<'_>, server: &C
     let ended = generator.wait(Duration::from_secs(1))?;
     let server_used = server.usage().since(server_before);
     let report = read(tool, &ended, ran_s)?;
-    let per_request = |us: u64| if report.requests > 0.0 { us as f64 / report.requests } else { 0.0 };
-    // Ours tells the CPU time of its measured seconds; others are charged from start to end, which is nearly the same.
-    let ours = |key: &str| report.json["cpu"][key].as_f64();
+    // Everybody is charged for its process and the server from start to end, so by all requests: ours counts those of the
+    // warm-up apart.
+    let requests = report.json["cpu"]["requests"].as_f64().unwrap_or(report.requests);
+    let per_request = |value: f64| if requests > 0.0 { value / requests } else { 0.0 };
+    let enters = report.json["workers"].as_array().map(|all| all.iter().filter_map(|one| one["enters"].as_f64()).sum());
     Ok(Sample {
         rate: report.rate,
-        generator_user_us: ours("user_us_per_request").unwrap_or_else(|| per_request(ended.usage.user_us)),
-        generator_system_us: ours("system_us_per_request").unwrap_or_else(|| per_request(ended.usage.system_us)),
-        server_cpu_us: per_request(server_used.total_us()),
+        generator_user_us: per_request(ended.usage.user_us as f64),
+        generator_system_us: per_request(ended.usage.system_us as f64),
+        enters: enters.map(per_request),
+        server_cpu_us: per_request(server_used.total_us() as f64),
         generator_rss_kib,
         rate_ratio: report.json["rate_ratio"].as_f64(),
         send_lag_p99_us: report.json["lag_us"]["p99"].as_f64(),

@@ -187,6 +187,8 @@ impl Climb {
 pub struct Cpu {
     pub user_us_per_request: f64,
     pub system_us_per_request: f64,
+    /// Those that had an outcome.
+    pub requests: u64,
 }
 
 /// The whole run.
@@ -246,11 +248,12 @@ impl Summary {
                 climb: None,
             })
             .collect();
-        let requests = settled(sums).max(1) as f64;
+        let requests = settled(sums);
         let (user, system) = progress
             .workers
             .iter()
             .fold((0, 0), |(user, system), worker| (user + worker.user_us, system + worker.system_us));
+        let each = |us: u64| us as f64 / requests.max(1) as f64;
         Summary {
             total: Figures::of(&total, plan, duration_s, open),
             lag_us: Quantiles::of(&sums.lag),
@@ -259,7 +262,7 @@ impl Summary {
             cores: progress.workers.iter().map(|worker| worker.core).collect(),
             features: progress.features.names(),
             tier: progress.features.letter(),
-            cpu: Cpu { user_us_per_request: user as f64 / requests, system_us_per_request: system as f64 / requests },
+            cpu: Cpu { user_us_per_request: each(user), system_us_per_request: each(system), requests },
             workers: progress.workers.clone(),
             contestants,
             causes: failures::causes(plan, sums),
