@@ -133,8 +133,6 @@ pub struct Uring {
     occupied: Occupied,
     features: Features,
     counters: Counters,
-    /// Submitted, or about to be, since the last enter.
-    sends: u32,
 }
 
 impl Uring {
@@ -168,7 +166,6 @@ impl Uring {
             occupied: Occupied::of_this_thread(),
             features,
             counters: Counters::default(),
-            sends: 0,
         };
         // SAFETY: `entries` is page-aligned, holds `sizes.buffers` entries and outlives the ring (field control).
         unsafe {
@@ -296,7 +293,6 @@ impl Kernel for Uring {
         let bytes = &self.area(slot)[from..to];
         let (pointer, len) = (bytes.as_ptr(), bytes.len() as u32);
         let entry = opcode::Send::new(self.fd(slot), pointer, len).flags(libc::MSG_NOSIGNAL).build();
-        self.sends += 1;
         self.push(entry, tag);
     }
 
@@ -356,10 +352,8 @@ impl Kernel for Uring {
         self.drain_backlog();
         let timespec = types::Timespec::new().sec(wait_ns / 1_000_000_000).nsec((wait_ns % 1_000_000_000) as u32);
         let mut args = types::SubmitArgs::new().timespec(&timespec);
-        let sends = std::mem::take(&mut self.sends);
-        // A batch is waited for only where the kernel ends that wait by itself. Sends mostly complete while they are submitted,
-        // and they are not what is waited for.
-        let want = if self.features.min_wait && want > 1 { want + sends } else { 1 };
+        // A batch is waited for only where the kernel ends that wait by itself.
+        let want = if self.features.min_wait { want } else { 1 };
         if want > 1 {
             args = args.min_wait_usec(BATCH_WAIT_US);
         }
