@@ -104,7 +104,6 @@ fn redis(folder: &Path) -> Redis {
     Redis::start(folder).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// How many keys it has.
 fn keys(redis: &Redis) -> u64 {
     let client = redis::Client::open(redis.url()).expect("a URL");
     let mut connection = client.get_connection().expect("it is there");

@@ -252,7 +252,7 @@ impl Arrivals {
         self.signed_in_at.is_some_and(|at| now.duration_since(at) < SIGNED_IN_LIFE)
     }
 
-    /// What is left now.
+    /// What has come back since the last look counts from now on, too.
     fn left_at(&mut self, rate: Rate, now: Instant) -> f64 {
         let since = now.duration_since(self.at).as_secs_f64();
         (self.left, self.at) = ((self.left + since * rate.a_second).min(rate.burst), now);

@@ -29,7 +29,7 @@ pub fn signed_or_none(points: Option<i64>) -> String {
     points.map_or_else(|| NOTHING.to_owned(), signed)
 }
 
-/// With a capital.
+/// Its first letter is a capital.
 pub fn capital(text: &str) -> String {
     let mut letters = text.trim().chars();
     let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();

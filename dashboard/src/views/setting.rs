@@ -409,7 +409,6 @@ pub struct TeamsPanel {
     pub open: Option<TeamDetail>,
 }
 
-/// One team on one line.
 #[derive(Clone, Debug)]
 pub struct TeamLine {
     pub id: i64,

@@ -66,7 +66,6 @@ const BUSY_MAX: u64 = 980;
 /// How long a slot is held for which our own machine had no descriptor, memory or port.
 const SHORT_NS: u64 = 100_000_000;
 
-/// One worker.
 #[derive(Debug)]
 pub struct Worker<K> {
     ring: Ring<K>,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stop {
-    /// All of it.
+    /// That of everybody.
     Halt,
     /// That of a round, which may go on.
     Pause(RoundId),

@@ -15,7 +15,6 @@ const REFUSED_MAX: usize = 16;
 /// So long after its end a round is still being settled, in microseconds beyond its timeout.
 const SETTLING_US: u64 = 5_000_000;
 
-/// The practice_scheduler.
 #[derive(Debug, Default)]
 pub(super) struct PracticeScheduler {
     under_way: Option<UnderWay>,

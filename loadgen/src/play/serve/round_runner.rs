@@ -104,7 +104,6 @@ pub struct HealthFigures {
     used_us: Vec<u64>,
 }
 
-/// The round.
 #[derive(Debug)]
 pub struct RoundRunner {
     pub id: RoundId,
@@ -145,7 +144,7 @@ pub(super) struct SaidHold {
     pub(super) step: u32,
     /// How much was counted.
     pub(super) counted: u64,
-    /// That is all of it.
+    /// No more will be counted.
     pub(super) is_settled: bool,
 }
 

@@ -112,7 +112,6 @@ pub struct Recorded {
     pub rows: Arc<[Row]>,
 }
 
-/// The thread.
 #[derive(Debug)]
 pub struct Recorder {
     thread: writer::Handle<Result<Recorded, Failed>>,
