@@ -12,12 +12,12 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::reader::RoundTotals;
+use flowtest_testkit::{WAIT_MAX, wait_until_or};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const SECOND: u64 = 1_000_000;
 /// From arming to the start: the least that is allowed, and some time to get there.
 pub(crate) const LEAD_US: u64 = 5_500_000;
@@ -110,7 +110,7 @@ impl Arena {
     /// Waits until it serves.
     pub(crate) fn serves(&mut self, generator: &str, mut child: Child) {
         child
-            .wait_for("serves", TIMEOUT, |line| line.contains("serves").then_some(()))
+            .wait_for("serves", WAIT_MAX, |line| line.contains("serves").then_some(()))
             .unwrap_or_else(|error| panic!("{error}"));
         self.generators.insert(generator.to_owned(), child);
     }
@@ -133,16 +133,12 @@ impl Arena {
 
     /// Waits until Redis has sealed the round.
     pub(crate) fn sealed(&mut self) -> BTreeMap<String, Tally> {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let totals = self.read();
-            if let Some(totals) = totals.as_ref().filter(|totals| totals.state == State::Sealed) {
-                assert_eq!(totals.junk, Vec::<String>::new());
-                return totals.contestants.iter().map(|(name, row)| (name.clone(), row.tally)).collect();
-            }
-            assert!(Instant::now() < until, "not sealed: {totals:?}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let totals = wait_until_or("the seal", || match self.read() {
+            Some(totals) if totals.state == State::Sealed => Ok(totals),
+            other => Err(format!("{other:?}; {}", self.last_words())),
+        });
+        assert_eq!(totals.junk, Vec::<String>::new());
+        totals.contestants.into_iter().map(|(name, row)| (name, row.tally)).collect()
     }
 
     pub(crate) fn last_words(&self) -> String {
@@ -160,12 +156,12 @@ impl Arena {
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.arg(doing).args(["--redis", &self.redis.url(), "--journal"]);
         command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
-        let audit = Child::start(doing, &command).and_then(|child| child.wait(TIMEOUT));
+        let audit = Child::start(doing, &command).and_then(|child| child.wait(WAIT_MAX));
         audit.unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
-pub(crate) fn wait_until(utc: UtcUs) {
+pub(crate) fn sleep_until(utc: UtcUs) {
     std::thread::sleep(Duration::from_micros(utc.saturating_since(utc_us())));
 }
 

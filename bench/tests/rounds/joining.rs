@@ -1,7 +1,7 @@
 //! Contestants that come while a round is played, and those that are never ready.
 
 use crate::addresses::point;
-use crate::arena::{Arena, PASSWORD, SECOND, perfect, served, wait_until};
+use crate::arena::{Arena, PASSWORD, SECOND, perfect, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::visitor::Page;
@@ -10,9 +10,8 @@ use flowtest_bench::error::Error;
 use flowtest_contest::contest::Absent;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contract::Rules;
-use std::time::{Duration, Instant};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use flowtest_testkit::wait_until_or;
+use std::time::Duration;
 
 fn target(name: &str, flags: &[&str]) -> Target {
     Target::start(name, flags).unwrap_or_else(|error| panic!("{error}"))
@@ -24,11 +23,11 @@ fn a_contestant_joins_in_mid_round_at_one_instant_and_has_exact_points() {
     let zoe = target("zoe", &[]);
     let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(12), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let at = start + 7 * SECOND;
     let endpoint = zoe.endpoint.parse().expect("an endpoint");
     arena.make(Change::Join { contestant: "zoe".to_owned(), id: Some("u9".to_owned()), endpoint, since: start, at });
-    wait_until(at - 200_000);
+    sleep_until(at - 200_000);
     let asked = served(&zoe);
     assert!(asked < 30, "before her instant she is asked, and not flooded: {asked}");
     let mut tallies = arena.sealed();
@@ -79,7 +78,7 @@ fn who_comes_with_the_server_of_another_does_not_join_and_is_told_why() {
     let (mut dashboard, _admin) = arena.hand_over(phase, &endpoint);
     arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
     let start = arena.organiser.control.timeline.start_at.expect("it is armed");
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     let come = || {
         let invitation = dashboard.invite(1)?.remove(0);
         let team = Team::register(dashboard.visitor(), &invitation, "mallory", "Mallory", PASSWORD)?;
@@ -88,15 +87,11 @@ fn who_comes_with_the_server_of_another_does_not_join_and_is_told_why() {
         Ok::<Team, Error>(team)
     };
     let team = come().unwrap_or_else(|error| panic!("{error}"));
-    let until = Instant::now() + TIMEOUT;
-    loop {
+    wait_until_or("why she does not play", || {
         let page = team.visitor.open("/index").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
-        if page.text.contains("another contestant plays with the server that your endpoint leads to") {
-            break;
-        }
-        assert!(Instant::now() < until, "it is not told; {}", page.text);
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        let is_told = page.text.contains("another contestant plays with the server that your endpoint leads to");
+        is_told.then_some(()).ok_or(page.text)
+    });
     let mut tallies = arena.sealed();
     perfect(&[("alice".to_owned(), tallies.remove("alice").expect("she plays"))].into(), 2400);
     assert!(tallies.is_empty() && arena.organiser.control.timeline.joins.is_empty(), "nobody is charged: {tallies:?}");
@@ -114,7 +109,7 @@ fn a_team_that_registers_in_mid_round_joins_it_and_its_page_says_when() {
     let (mut dashboard, admin) = arena.hand_over(phase, &endpoint);
     arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
     let start = arena.organiser.control.timeline.start_at.expect("it is armed");
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     let come = || {
         let invitation = dashboard.invite(1)?.remove(0);
         let team = Team::register(dashboard.visitor(), &invitation, "zoe", "Zoe", PASSWORD)?;
@@ -124,15 +119,11 @@ fn a_team_that_registers_in_mid_round_joins_it_and_its_page_says_when() {
     let team = come().unwrap_or_else(|error| panic!("{error}"));
     let page = team.visitor.open("/index").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
     assert!(page.text.contains("A round is on, and you join it") || page.text.contains("You join the round at"));
-    let until = Instant::now() + TIMEOUT;
-    let at = loop {
+    let at = wait_until_or("her joining", || {
         arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-        if let Some(join) = arena.organiser.control.timeline.joins.first() {
-            break join.at;
-        }
-        assert!(Instant::now() < until, "she does not join; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(100));
-    };
+        let join = arena.organiser.control.timeline.joins.first();
+        join.map(|join| join.at).ok_or_else(|| arena.last_words())
+    });
     let page = admin.visitor.open("/setting").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
     assert!(page.text.contains("joined the round"), "{}", page.text);
     let mut tallies = arena.sealed();

@@ -3,6 +3,7 @@
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Board, ContestFile, Generator, Journal, Redis};
+use flowtest_testkit::{is_long, wait_until_or};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Until a generator ends that was to: what it counted while Redis was away may take it a while.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const RATE: u64 = 400;
 /// What a process that dies may lose, beside others that want the cores and the disk.
@@ -20,7 +22,7 @@ const FAULTS: &str = "wrong_token:5,status:7,missing_from:11";
 
 /// How often something is done: a few times in every test run, many times in the long one.
 fn times(few: u32, many: u32) -> u32 {
-    if std::env::var_os("FLOWTEST_LONG").is_some() { many } else { few }
+    if is_long() { many } else { few }
 }
 
 /// A Redis, a flawed and an honest contestant, and a folder for journals.
@@ -140,11 +142,9 @@ fn a_generator_that_is_killed_at_any_instant_loses_no_journalled_batch() {
         std::thread::sleep(killed_at.saturating_duration_since(Instant::now()));
         // However long it takes to start here, some are killed when their journal has begun.
         if round % 3 == 0 {
-            let until = Instant::now() + TIMEOUT;
-            while play.segments() == before {
-                assert!(Instant::now() < until, "no journal: {}", generator.last_words());
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            wait_until_or("its journal", || {
+                (play.segments() != before).then_some(()).ok_or_else(|| generator.last_words())
+            });
             std::thread::sleep(lives / 4);
             begun += 1;
         }
@@ -152,11 +152,7 @@ fn a_generator_that_is_killed_at_any_instant_loses_no_journalled_batch() {
     }
     // However busy the machine is, one of them has counted something when it is killed.
     let generator = play.start(Duration::from_secs(30));
-    let until = Instant::now() + TIMEOUT;
-    while !play.has_counted(RATE) {
-        assert!(Instant::now() < until, "nothing is counted: {}", generator.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_or("a count", || play.has_counted(RATE).then_some(()).ok_or_else(|| generator.last_words()));
     generator.kill().expect("it dies");
     play.rebuild("all kills");
     let audit = play.assert_proved("all kills");

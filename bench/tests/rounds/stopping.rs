@@ -1,11 +1,12 @@
 //! Stop means stop: by a command from any host, by a signal on the machine, and when nobody can read the document any more.
 
-use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
+use crate::arena::{Arena, SECOND, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::child::{self, Child, Ended};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_scoreboard::{Scoreboard, Stopped};
+use flowtest_testkit::{WAIT_MAX, wait_until, wait_until_or};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -16,17 +17,16 @@ impl Arena {
     fn stop(&self, contest: &str) -> Ended {
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.args(["stop", "--contest", contest, "--redis", &self.redis.url()]);
-        let ended = Child::start("stop", &command).and_then(|child| child.wait(TIMEOUT));
+        let ended = Child::start("stop", &command).and_then(|child| child.wait(WAIT_MAX));
         ended.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Waits until a generator follows a revision.
     fn await_revision(&mut self, id: &str, revision: u64) {
-        let until = Instant::now() + TIMEOUT;
-        while self.health(id).revision < revision {
-            assert!(Instant::now() < until, "{id} does not follow revision {revision}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until_or(&format!("revision {revision} at {id}"), || match self.health(id).revision {
+            followed if followed >= revision => Ok(()),
+            older => Err(format!("{older}; {}", self.last_words())),
+        });
     }
 
     /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
@@ -44,15 +44,12 @@ impl Arena {
 
     /// Waits until nothing is sent for a second.
     fn assert_quiet(&self, what: &str) {
-        let until = Instant::now() + TIMEOUT;
-        loop {
+        wait_until_or(&format!("a second without a request {what}"), || {
             let before = served(self.stage.target(ALICE));
             std::thread::sleep(Duration::from_secs(1));
-            if served(self.stage.target(ALICE)) == before {
-                return;
-            }
-            assert!(Instant::now() < until, "{what}: it goes on; {}", self.last_words());
-        }
+            let is_quiet = served(self.stage.target(ALICE)) == before;
+            is_quiet.then_some(()).ok_or_else(|| format!("it goes on; {}", self.last_words()))
+        });
     }
 
     /// Nothing is sent from a second after now on.
@@ -66,24 +63,20 @@ impl Arena {
 
     /// Waits until nothing is heard of a generator any more.
     fn await_silence(&mut self, id: &str) {
-        let until = Instant::now() + TIMEOUT;
-        loop {
+        wait_until("the end of its health", || {
             let seen = self.organiser.scoreboard().read_generators("arena").expect("Redis answers");
-            if !seen.iter().any(|seen| seen.id == id && seen.health.is_some()) {
-                return;
-            }
-            assert!(Instant::now() < until, "its health ends");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            let is_heard = seen.iter().any(|seen| seen.id == id && seen.health.is_some());
+            (!is_heard).then_some(())
+        });
     }
 
     /// Waits until something is sent.
     fn assert_goes_on(&self, what: &str) {
-        let (before, until) = (served(self.stage.target(ALICE)), Instant::now() + TIMEOUT);
-        while served(self.stage.target(ALICE)) < before + 20 {
-            assert!(Instant::now() < until, "{what}: nothing is sent; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let before = served(self.stage.target(ALICE));
+        wait_until_or(&format!("twenty requests more {what}"), || match served(self.stage.target(ALICE)) - before {
+            20.. => Ok(()),
+            fewer => Err(format!("{fewer}; {}", self.last_words())),
+        });
     }
 }
 
@@ -92,7 +85,7 @@ fn two_play() -> Arena {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena
 }
@@ -105,7 +98,7 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
     assert_eq!(unknown.status.code(), Some(1), "{}", unknown.stderr);
     assert!(unknown.stderr.contains("holds no contest \"nobodys\""), "{}", unknown.stderr);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
@@ -153,7 +146,7 @@ fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
     arena.serve_with("g1", &[]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let before = arena.organiser.control.clone();
     arena.make(Change::Begin);
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
@@ -185,7 +178,7 @@ fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_t
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let before = arena.organiser.control.clone();
     arena.make(Change::Begin);
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
@@ -209,7 +202,7 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.make(Change::Begin);
     arena.assert_goes_on("the round");
     // An organiser opens a network that this machine's own file does not.
@@ -249,7 +242,7 @@ fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let mut refused = arena.organiser.control.clone();
     (refused.revision, refused.state) = (refused.revision + 5, State::Aborted);
@@ -258,7 +251,7 @@ fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
     arena.assert_quiet_within_a_second("a document that gives the round up");
     let generator = arena.generators.get_mut("g1").expect("it serves");
     let is_over = |line: &str| line.contains("is over here").then_some(());
-    generator.wait_for("the end", TIMEOUT, is_over).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for("the end", WAIT_MAX, is_over).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -266,7 +259,7 @@ fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on()
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
     rustix::process::kill_process(redis, Signal::STOP).expect("it runs");
@@ -278,16 +271,12 @@ fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on()
         let is_it = ["no answer from Redis", "no Redis answers"].iter().any(|said| line.contains(said));
         is_it.then_some(())
     };
-    generator.wait_for("what hangs", TIMEOUT, is_told).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for("what hangs", WAIT_MAX, is_told).unwrap_or_else(|error| panic!("{error}"));
     // One question waits two seconds for its answer; five in a row were asked before anything was said.
     let told_after = hangs_since.elapsed();
     assert!(told_after < 5 * Duration::from_secs(2), "told after {told_after:?}");
     rustix::process::kill_process(redis, Signal::CONT).expect("it runs");
-    let until = Instant::now() + TIMEOUT;
-    while arena.health("g1").stopped.is_none() {
-        assert!(Instant::now() < until, "its health says so; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_or("health that says so", || arena.health("g1").stopped.ok_or_else(|| arena.last_words()));
     arena.generators["g1"].signal(Signal::USR2);
     arena.assert_goes_on("after SIGUSR2");
     let tallies = arena.sealed();
@@ -301,7 +290,7 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 100, &[]);
     arena.serve_with("g1", &["--stop-without-control", "2s"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     arena.assert_quiet("without a document");
@@ -319,7 +308,7 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
     arena.serve_with("g1", &["--stop-without-control", "2s"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let client = redis::Client::open(arena.redis.url()).expect("an address");
     let mut connection = client.get_connection().expect("it answers");
@@ -343,7 +332,7 @@ fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(30), 100, &[]);
     arena.serve_with("g1", &["--stop-without-control", "2s"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let as_user = |arena: &Arena, user: &str| {
         let url = arena.redis.url().replace("redis://", &format!("redis://{user}@"));
@@ -381,7 +370,7 @@ fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 200, &[]);
     arena.serve_with("g1", &["--stop-without-control", "500ms"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
     let before = served(arena.stage.target(ALICE));
@@ -407,16 +396,12 @@ fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(4), 100, &[]);
     arena.serve_with("g1", &["--keep"]);
     arena.restrict_others_to(&["control"]);
-    let until = Instant::now() + TIMEOUT;
     let parts = ["endpoints cannot be tested", "practice cannot be taken", "the split cannot be looked after"];
-    loop {
+    wait_until_or("all that is forbidden", || {
         let trouble = arena.health("g1").beside_trouble.unwrap_or_default();
-        if parts.iter().all(|part| trouble.contains(part)) {
-            break;
-        }
-        assert!(Instant::now() < until, "{trouble:?}; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        let is_whole = parts.iter().all(|part| trouble.contains(part));
+        is_whole.then_some(()).ok_or_else(|| format!("{trouble:?}; {}", arena.last_words()))
+    });
     assert!(parts.iter().all(|part| arena.last_words().contains(part)), "{}", arena.last_words());
 }
 
@@ -425,12 +410,12 @@ fn one_that_ends_while_redis_is_away_names_rebuild_and_its_code_says_so() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     let generator = arena.generators.remove("g1").expect("it serves");
     generator.signal(Signal::TERM);
-    let ended = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+    let ended = generator.wait(WAIT_MAX).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     let told =
         ["the final points did not reach Redis in time", "not all points have come to Redis", "rebuild --journal"];
@@ -451,7 +436,7 @@ fn a_redis_that_takes_no_writes_is_told_by_the_generator_and_so_is_its_end() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(9), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let set = |arena: &mut Arena, to: &str| {
         let mut config = redis::cmd("CONFIG");
         config.arg("SET").arg("maxmemory").arg(to);
@@ -461,7 +446,7 @@ fn a_redis_that_takes_no_writes_is_told_by_the_generator_and_so_is_its_end() {
     set(&mut arena, "1");
     let hears = |arena: &mut Arena, part: &str| {
         let child = arena.generators.get_mut("g1").expect("it serves");
-        let heard = child.wait_for(part, TIMEOUT, |line| line.contains(part).then_some(()));
+        let heard = child.wait_for(part, WAIT_MAX, |line| line.contains(part).then_some(()));
         heard.unwrap_or_else(|error| panic!("{error}"));
     };
     hears(&mut arena, "takes no writes: its memory is full");

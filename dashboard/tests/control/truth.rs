@@ -6,7 +6,7 @@ use flowtest_accounts::Actor;
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
 use flowtest_dashboard::control::ChangeError;
-use flowtest_testkit::wait::wait_until_async;
+use flowtest_testkit::wait::{wait_until_async, wait_until_or_async};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -178,12 +178,12 @@ async fn a_change_without_redis_is_saved_told_and_published_later() {
     assert!(made.unpublished.expect("it is told").contains("Redis"));
     assert!(stage.control().halted);
     stage.redis.restart();
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while stage.published() != Some((*stage.control()).clone()) {
-        assert!(Instant::now() < give_up, "it is not published: {:?}", stage.controller.status());
+    wait_until_or_async("the document", async || {
         stage.turn().await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let is_published = stage.published().as_ref() == Some(&*stage.control());
+        is_published.then_some(()).ok_or_else(|| format!("{:?}", stage.controller.status()))
+    })
+    .await;
     assert_eq!(stage.controller.status().redis, None);
 }
 
