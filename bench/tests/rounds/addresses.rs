@@ -38,7 +38,7 @@ pub(crate) fn point(arena: &Arena, lines: &[(&str, &[&str])]) {
 impl Arena {
     fn prepared(&mut self, name: &str, is_it: impl Fn(&Prepared) -> bool) -> Prepared {
         wait_until_or(&format!("what {name} waits for"), || {
-            match self.organiser.scoreboard().read_prepared("arena").expect("Redis answers").remove(name) {
+            match self.control_store.scoreboard().read_prepared("arena").expect("Redis answers").remove(name) {
                 Some(found) if is_it(&found) => Ok(found),
                 other => Err(format!("{other:?}; {}", self.last_words())),
             }
@@ -81,8 +81,8 @@ fn who_names_the_server_of_another_gets_nothing_and_the_other_keeps_all() {
     point(&arena, &names);
     // They typed their names before, which says nothing about where these point.
     let since = [("mallory", 1), ("bobby", 1), ("alice", 2), ("house", 4)];
-    arena.organiser.control.since = since.map(|(name, at)| (name.to_owned(), UtcUs(at))).into();
-    arena.organiser.publish().unwrap_or_else(|error| panic!("{error}"));
+    arena.control_store.control.since = since.map(|(name, at)| (name.to_owned(), UtcUs(at))).into();
+    arena.control_store.publish().unwrap_or_else(|error| panic!("{error}"));
     for generator in ["g1", "g2"] {
         arena.serve(generator);
     }

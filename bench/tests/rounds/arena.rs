@@ -26,7 +26,7 @@ pub(crate) const LEAD_US: u64 = 5_500_000;
 pub(crate) struct Arena {
     pub(crate) stage: Stage,
     pub(crate) redis: Redis,
-    pub(crate) organiser: ControlStore,
+    pub(crate) control_store: ControlStore,
     pub(crate) generators: BTreeMap<String, Child>,
     pub(crate) hosts: PathBuf,
 }
@@ -40,7 +40,7 @@ impl Arena {
         let mut connection =
             redis::Client::open(self.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
         redis::cmd("DEL").arg("flowtest:{arena}:control").exec(&mut connection).expect("it is gone");
-        self.organiser.control.revision = 0;
+        self.control_store.control.revision = 0;
         let prepared = || {
             let dashboard = Dashboard::start(self.stage.folder(), &self.redis.url(), "arena")?;
             dashboard.create_admin("ada", PASSWORD)?;
@@ -67,10 +67,10 @@ impl Arena {
 
     pub(crate) fn of(stage: Stage, contest: &ContestFile, generators: &[&str]) -> Arena {
         let redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
-        let organiser = ControlStore::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
+        let control_store = ControlStore::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
         let hosts = stage.folder().join("hosts");
         std::fs::write(&hosts, "").expect("it is written");
-        let mut arena = Arena { stage, redis, organiser, generators: BTreeMap::new(), hosts };
+        let mut arena = Arena { stage, redis, control_store, generators: BTreeMap::new(), hosts };
         for generator in generators {
             arena.serve(generator);
         }
@@ -117,18 +117,19 @@ impl Arena {
 
     pub(crate) fn arm(&mut self, generators: &[&str]) -> UtcUs {
         let start = utc_us() + LEAD_US;
-        self.organiser.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
+        self.control_store.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
         start
     }
 
     pub(crate) fn make(&mut self, change: Change) {
-        self.organiser.make(change).unwrap_or_else(|error| panic!("{error}"));
+        self.control_store.make(change).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// What Redis holds of the round; nothing before the first generator has joined it.
     pub(crate) fn read(&mut self) -> Option<RoundTotals> {
-        let (contest, round) = (self.organiser.contest().to_owned(), self.organiser.control.round.expect("a round"));
-        self.organiser.scoreboard().read_round(&contest, &round).ok()
+        let (contest, round) =
+            (self.control_store.contest().to_owned(), self.control_store.control.round.expect("a round"));
+        self.control_store.scoreboard().read_round(&contest, &round).ok()
     }
 
     /// Waits until Redis has sealed the round.

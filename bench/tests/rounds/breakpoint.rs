@@ -58,7 +58,7 @@ fn empty(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
     let mut arena = Arena::of(stage, &file, &[]);
     let climb =
         contest::Phase { duration_us: steps * STEP_US, load: Load::Breakpoint(terms), connections: 400, scored: true };
-    let contest = Contest { phases: vec![climb], ..arena.organiser.control.contest.clone() };
+    let contest = Contest { phases: vec![climb], ..arena.control_store.control.contest.clone() };
     arena.make(Change::Edit { contest: Box::new(contest), ids: Default::default(), since: Default::default() });
     arena
 }
@@ -75,8 +75,9 @@ fn bounded(capacities: &[(&str, u64)], steps: u64) -> Arena {
 
 /// What was decided last of all contestants.
 fn found(arena: &mut Arena) -> Vec<Climber> {
-    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
-    let newest = arena.organiser.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
+    let (contest, round) =
+        (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
+    let newest = arena.control_store.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
     newest.unwrap_or_else(|| panic!("nothing was decided: {}", arena.last_words())).climbers
 }
 
@@ -129,11 +130,12 @@ fn climb(capacities: &[(&str, u64)], steps: u64, dies: bool) -> Option<String> {
 
 /// What somebody writes into Redis in the place of a decision is told, and what Redis loses comes back from the journals.
 fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
-    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
+    let (contest, round) =
+        (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
     let key = |step: &str| format!("flowtest:{{{contest}}}:breakpoint:{round}:{step}");
     let client = redis::Client::open(arena.redis.url()).expect("an address");
     let mut connection = client.get_connection().expect("Redis is there");
-    let newest = arena.organiser.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
+    let newest = arena.control_store.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
     let newest = newest.expect("something was decided");
     let mut forged = newest.clone();
     forged.climbers[0].holds = 90_000;
@@ -338,8 +340,10 @@ fn nobody_loses_its_climb_while_redis_is_slow_or_away() {
     arena.sealed();
     let climbers = found(&mut arena);
     assert_found(&climbers, &[("b", 260)], &arena.last_words());
-    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
-    let decisions = arena.organiser.scoreboard().read_steps(&contest, &round, 0, steps as u32).expect("Redis is there");
+    let (contest, round) =
+        (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
+    let decisions =
+        arena.control_store.scoreboard().read_steps(&contest, &round, 0, steps as u32).expect("Redis is there");
     let wide = |decision: &Decision| decision.climbers.iter().find(|climber| climber.contestant == "wide").cloned();
     let held: Vec<u64> = decisions.iter().filter_map(wide).map(|climber| climber.holds).collect();
     assert!(held.is_sorted() && held.last() > Some(&1_000), "{held:?}");

@@ -25,8 +25,8 @@ const HEALED_US_MAX: u64 = 6 * SECOND;
 impl Arena {
     /// The newest split, as the document in Redis has it.
     fn split(&mut self) -> Vec<String> {
-        self.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-        self.organiser.control.split.clone()
+        self.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+        self.control_store.control.split.clone()
     }
 
     /// Waits until these share the round by a split that counts, and says since when.
@@ -39,7 +39,7 @@ impl Arena {
             split if split == names => Ok(()),
             other => Err(format!("{other:?}; {}", self.last_words())),
         });
-        let from = self.organiser.control.timeline.splits.last().expect("it is armed").from;
+        let from = self.control_store.control.timeline.splits.last().expect("it is armed").from;
         sleep_until(from);
         from
     }
@@ -119,8 +119,8 @@ fn a_dashboard_keeps_the_split_by_itself_and_its_page_says_who_plays() {
         let page = admin.visitor.open("/setting").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
         assert!(page.text.contains(part), "nothing of {part:?}: {}", page.text);
     };
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let start = arena.organiser.control.timeline.start_at.expect("it is armed");
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let start = arena.control_store.control.timeline.start_at.expect("it is armed");
     sleep_until(start + 3 * SECOND);
     says("plays 1 of 2 since");
     let died = utc_us();
@@ -161,7 +161,7 @@ fn joins_leaves_a_moved_deadline_and_a_pause_leave_totals_exact() {
     let mut arena = Arena::of(stage, &contest, &[]);
     arena.serve_with("g1", KEEP);
     all[1..half].iter().for_each(|name| arena.serve(name));
-    arena.organiser.arm(start, &all[..half]).unwrap_or_else(|error| panic!("{error}"));
+    arena.control_store.arm(start, &all[..half]).unwrap_or_else(|error| panic!("{error}"));
     // Half of them come late, one before the start and the others after it.
     arena.serve(all[half]);
     sleep_until(start + SECOND);
@@ -183,8 +183,8 @@ fn joins_leaves_a_moved_deadline_and_a_pause_leave_totals_exact() {
     let tallies = arena.sealed();
     assert_eq!(lost(&tallies, rate * length), 0);
     arena.assert_proved(all);
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let splits = &arena.organiser.control.timeline.splits;
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let splits = &arena.control_store.control.timeline.splits;
     assert!(splits.len() >= 6, "{splits:?}");
 }
 
@@ -209,7 +209,7 @@ fn one_that_could_not_be_armed_is_tried_again_and_plays_from_the_start() {
     let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 200, &["g1"]);
     // Wider than its own machine allows: the policy is mended while there is time.
-    let mut wide = arena.organiser.control.contest.policy.clone();
+    let mut wide = arena.control_store.control.contest.policy.clone();
     let right = wide.clone();
     wide.allow.push("10.0.0.0/8".parse().expect("a network"));
     arena.make(Change::Policy(wide));

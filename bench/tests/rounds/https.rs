@@ -47,9 +47,9 @@ impl Arena {
         let (id, contestant, endpoint) = (contestant.to_owned(), contestant.to_owned(), endpoint.to_owned());
         let request =
             ProbeRequest { id: id.clone(), at: utc_us(), contestant, endpoint, automatic: false, deadlines: None };
-        self.organiser.scoreboard().ask_probe("arena", &request).expect("it is put");
+        self.control_store.scoreboard().ask_probe("arena", &request).expect("it is put");
         wait_until_or("the answer", || {
-            let answer = self.organiser.scoreboard().read_probe("arena", &id).expect("Redis answers");
+            let answer = self.control_store.scoreboard().read_probe("arena", &id).expect("Redis answers");
             answer.ok_or_else(|| self.last_words())
         })
     }
@@ -196,7 +196,7 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     assert_eq!((bob.due, bob.own_fault), (400, 400), "{}", arena.last_words());
     let paid = 200 * i128::from(carol.token_right) - carol.points(&Rules::default());
     assert!(carol.due == 400 && carol.own_fault >= 200 && paid == 0, "{carol:?}; {}", arena.last_words());
-    let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
+    let errors = arena.control_store.scoreboard().read_errors("arena", "bob").expect("Redis is there");
     let is_told = errors.iter().any(|error| error.message.contains("no authority by which it could trust"));
     assert!(is_told, "{errors:?}; {}", arena.last_words());
 }
@@ -225,11 +225,11 @@ fn nobody_is_let_in_by_a_certificate_that_is_not_trusted_until_the_contest_takes
         [("expired", "expired on 2021-01-01"), ("other", "for another name"), ("alone", "nobody trusted has signed")];
     for (name, why) in kept_out {
         assert_eq!(served(arena.stage.target(name)), 0, "{name}");
-        let errors = arena.organiser.scoreboard().read_errors("arena", name).expect("Redis is there");
+        let errors = arena.control_store.scoreboard().read_errors("arena", name).expect("Redis is there");
         let is_told = errors.iter().any(|error| error.kind == "prepare" && error.message.contains(why));
         assert!(is_told, "{name}: {errors:?}; {}", arena.last_words());
     }
-    let mut policy = arena.organiser.control.contest.policy.clone();
+    let mut policy = arena.control_store.control.contest.policy.clone();
     policy.tls = TlsTrust::Any;
     arena.make(Change::Policy(policy));
     let mut tallies = arena.sealed();
@@ -298,7 +298,7 @@ fn a_certificate_that_expires_in_mid_round_costs_what_any_failure_does_and_says_
     // A connection rests after two failures in a row, and with all of them at rest what falls due is missed.
     assert_eq!(bob.failures(), bob.tls + bob.reset + bob.missed, "{bob:?}");
     assert_eq!(bob.points(&Rules::default()), 200 * i128::from(bob.token_right) - 200 * i128::from(bob.failures()));
-    let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
+    let errors = arena.control_store.scoreboard().read_errors("arena", "bob").expect("Redis is there");
     let is_told = errors.iter().any(|error| error.kind == "tls" && error.message.contains("expired on 2021-01-01"));
     assert!(is_told, "{errors:?}");
     lost_nothing(&tallies, &["alice"], 400);

@@ -50,7 +50,7 @@ fn who_is_never_ready_is_charged_what_falls_due_and_told_why() {
     assert_eq!(late.points(&Rules::default()), -200 * 1200);
     perfect(&tallies, 1200);
     arena.assert_proved(&["g1", "g2"]);
-    let errors = arena.organiser.scoreboard().read_errors("arena", "late").expect("Redis is there");
+    let errors = arena.control_store.scoreboard().read_errors("arena", "late").expect("Redis is there");
     let is_told = |message: &str| errors.iter().any(|error| error.message.contains(message));
     assert!(is_told("this endpoint is not admitted"), "{errors:?}");
 }
@@ -59,7 +59,7 @@ fn who_is_never_ready_is_charged_what_falls_due_and_told_why() {
 fn with_absence_free_nothing_falls_due_to_who_is_not_ready() {
     let stage = Stage::light().contestant("alice", &[]).contestant("late", &["--faults", "status:1=503"]);
     let mut arena = Arena::open(stage, &["alice", "late"], Duration::from_secs(4), 200, &["g1"]);
-    arena.organiser.control.contest.absent = Absent::Free;
+    arena.control_store.control.contest.absent = Absent::Free;
     arena.arm(&["g1"]);
     let mut tallies = arena.sealed();
     let late = tallies.remove("late").unwrap_or_default();
@@ -76,8 +76,8 @@ fn who_comes_with_the_server_of_another_does_not_join_and_is_told_why() {
     let mut arena = Arena::open(stage, &["alice"], phase.length, 100, &["g1"]);
     point(&arena, &[("mallory.test", &["127.0.0.1"])]);
     let (mut dashboard, _admin) = arena.hand_over(phase, &endpoint);
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let start = arena.organiser.control.timeline.start_at.expect("it is armed");
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let start = arena.control_store.control.timeline.start_at.expect("it is armed");
     sleep_until(start + 2 * SECOND);
     let come = || {
         let invitation = dashboard.invite(1)?.remove(0);
@@ -94,7 +94,10 @@ fn who_comes_with_the_server_of_another_does_not_join_and_is_told_why() {
     });
     let mut tallies = arena.sealed();
     perfect(&[("alice".to_owned(), tallies.remove("alice").expect("she plays"))].into(), 2400);
-    assert!(tallies.is_empty() && arena.organiser.control.timeline.joins.is_empty(), "nobody is charged: {tallies:?}");
+    assert!(
+        tallies.is_empty() && arena.control_store.control.timeline.joins.is_empty(),
+        "nobody is charged: {tallies:?}"
+    );
     arena.assert_proved(&["g1"]);
     dashboard.stop().unwrap_or_else(|error| panic!("{error}"));
 }
@@ -107,8 +110,8 @@ fn a_team_that_registers_in_mid_round_joins_it_and_its_page_says_when() {
     let zoe = target("zoe", &[]);
     let mut arena = Arena::open(stage, &["alice"], phase.length, 100, &["g1", "g2"]);
     let (mut dashboard, admin) = arena.hand_over(phase, &endpoint);
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let start = arena.organiser.control.timeline.start_at.expect("it is armed");
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let start = arena.control_store.control.timeline.start_at.expect("it is armed");
     sleep_until(start + 2 * SECOND);
     let come = || {
         let invitation = dashboard.invite(1)?.remove(0);
@@ -120,8 +123,8 @@ fn a_team_that_registers_in_mid_round_joins_it_and_its_page_says_when() {
     let page = team.visitor.open("/index").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
     assert!(page.text.contains("A round is on, and you join it") || page.text.contains("You join the round at"));
     let at = wait_until_or("her joining", || {
-        arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-        let join = arena.organiser.control.timeline.joins.first();
+        arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+        let join = arena.control_store.control.timeline.joins.first();
         join.map(|join| join.at).ok_or_else(|| arena.last_words())
     });
     let page = admin.visitor.open("/setting").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));

@@ -21,15 +21,15 @@ impl Arena {
     }
 
     fn ask_for(&mut self, id: &str, contestant: &str, endpoint: &str, (rate, seconds, climbs): (u64, u64, bool)) {
-        let contest = self.organiser.contest().to_owned();
+        let contest = self.control_store.contest().to_owned();
         let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
         let request = PracticeRequest { id, at: utc_us(), contestant, endpoint, rate, seconds, climbs };
-        self.organiser.scoreboard().ask_practice(&contest, &request, 10).expect("it is put");
+        self.control_store.scoreboard().ask_practice(&contest, &request, 10).expect("it is put");
     }
 
     fn report(&mut self, id: &str) -> Option<PracticeReport> {
-        let contest = self.organiser.contest().to_owned();
-        self.organiser.scoreboard().read_practice(&contest, id).expect("Redis answers")
+        let contest = self.control_store.contest().to_owned();
+        self.control_store.scoreboard().read_practice(&contest, id).expect("Redis answers")
     }
 
     /// Waits until the report is in one of these states.
@@ -74,7 +74,7 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
     }
 
     // No round, no row, no journal.
-    assert_eq!(arena.organiser.control.round, None);
+    assert_eq!(arena.control_store.control.round, None);
     let folder = arena.journal("g1").folder().to_owned();
     assert!(std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none()), "a journal was begun");
 }
@@ -173,7 +173,7 @@ fn neither_practice_nor_a_round_repeats_what_a_closed_server_says() {
     assert!(report.state == PracticeState::Refused && told.contains("malformed: "), "{report:?}");
     arena.arm(&["g1"]);
     arena.sealed();
-    let scoreboard = arena.organiser.scoreboard();
+    let scoreboard = arena.control_store.scoreboard();
     let errors = scoreboard.read_errors("arena", "mallory").expect("Redis answers");
     let prepared = scoreboard.read_prepared("arena").expect("Redis answers").remove("mallory").expect("it was asked");
     assert!(errors.iter().any(|error| error.kind == "prepare" && error.message.contains("malformed: ")), "{errors:?}");

@@ -15,9 +15,9 @@ use std::time::Duration;
 impl Arena {
     /// What a generator says about itself, as soon as it does.
     pub(crate) fn health(&mut self, generator: &str) -> GeneratorHealth {
-        let contest = self.organiser.contest().to_owned();
+        let contest = self.control_store.contest().to_owned();
         wait_until_or(&format!("health of {generator}"), || {
-            let seen = self.organiser.scoreboard().read_generators(&contest).expect("Redis answers");
+            let seen = self.control_store.scoreboard().read_generators(&contest).expect("Redis answers");
             let of_it = seen.into_iter().find(|seen| seen.id == generator);
             of_it.and_then(|seen| seen.health).ok_or_else(|| self.last_words())
         })
@@ -51,7 +51,7 @@ fn the_prepare_check_of_everybody_is_published_also_of_those_who_are_ready() {
     let mut arena = Arena::of(stage, &contest, &["g1"]);
     let start = arena.arm(&["g1"]);
     sleep_until(start);
-    let read = |arena: &mut Arena| arena.organiser.scoreboard().read_prepared("arena").expect("Redis answers");
+    let read = |arena: &mut Arena| arena.control_store.scoreboard().read_prepared("arena").expect("Redis answers");
     let prepared = read(&mut arena);
     let (ready, waits) = (&prepared["alice"], &prepared["late"]);
     let verdicts = ready.verdicts.expect("it answered");

@@ -35,7 +35,7 @@ fn two_processes_of_one_name_do_not_double_the_load_and_a_dead_ones_name_is_take
     assert!(refused.stderr.contains("another process plays as generator g1 of arena"), "{}", refused.stderr);
     assert!(refused.stderr.contains("--id"), "{}", refused.stderr);
     // Organisers see for a while that it asked.
-    let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
+    let seen = arena.control_store.scoreboard().read_generators("arena").expect("Redis answers");
     assert!(seen[0].waiting.as_deref().is_some_and(|who| who.contains(", process ")), "{seen:?}");
     let tallies = arena.sealed();
     perfect(&tallies, 800);
@@ -85,12 +85,12 @@ fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
     contest.grace = Duration::from_millis(500);
     let mut arena = Arena::of(stage, &contest, &["g1", "g2"]);
     let start = UtcUs(lead.as_microsecond() as u64);
-    arena.organiser.arm(start, &["g1", "g2"]).unwrap_or_else(|error| panic!("{error}"));
+    arena.control_store.arm(start, &["g1", "g2"]).unwrap_or_else(|error| panic!("{error}"));
     sleep_until(start + SECOND / 10);
     arena.make(Change::Begin);
     let to = UtcUs(flip.as_microsecond() as u64);
     arena.make(Change::MoveDeadline { deadline: DeadlineName::Version, to });
-    let past = arena.organiser.make(Change::MoveDeadline { deadline: DeadlineName::Version, to: start });
+    let past = arena.control_store.make(Change::MoveDeadline { deadline: DeadlineName::Version, to: start });
     assert!(past.is_err_and(|error| error.to_string().contains("too soon")));
     let tallies = arena.sealed();
     perfect(&tallies, 2400);
@@ -211,10 +211,10 @@ fn garbage_newer_documents_and_a_wider_policy_are_not_obeyed_and_the_round_goes_
     let start = arena.arm(&["g1"]);
     let mut connection =
         redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
-    let raised = |by: u64| format!("\"revision\":{}", arena.organiser.control.revision + by);
+    let raised = |by: u64| format!("\"revision\":{}", arena.control_store.control.revision + by);
     let revision = raised(0);
-    let newer = arena.organiser.control.to_json().replace("\"dialect\":1", "\"dialect\":99");
-    let json = arena.organiser.control.to_json();
+    let newer = arena.control_store.control.to_json().replace("\"dialect\":1", "\"dialect\":99");
+    let json = arena.control_store.control.to_json();
     let other_rules = json.replace("\"token\":100", "\"token\":1").replace(&revision, &raised(5));
     // Wider than what the generator's own machine allows.
     let wider = json.replace("\"127.0.0.0/8\"", "\"127.0.0.0/8\",\"10.0.0.0/8\"").replace(&revision, &raised(6));

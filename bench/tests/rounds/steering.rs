@@ -93,7 +93,7 @@ fn an_address_that_is_closed_in_mid_round_gets_no_packet_a_second_later() {
     let start = arena.arm(&["g1"]);
     sleep_until(start + 3 * SECOND);
     assert!(served(&second) > 100 && served(&lone) > 200, "{} {}", served(&second), served(&lone));
-    let mut policy = arena.organiser.control.contest.policy.clone();
+    let mut policy = arena.control_store.control.contest.policy.clone();
     policy.deny.extend(["127.0.0.2", "127.0.0.3"].map(|closed| closed.parse::<Denied>().expect("an entry")));
     arena.make(Change::Policy(policy.clone()));
     std::thread::sleep(Duration::from_secs(1));

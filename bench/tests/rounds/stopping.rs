@@ -64,7 +64,7 @@ impl Arena {
     /// Waits until nothing is heard of a generator any more.
     fn await_silence(&mut self, id: &str) {
         wait_until("the end of its health", || {
-            let seen = self.organiser.scoreboard().read_generators("arena").expect("Redis answers");
+            let seen = self.control_store.scoreboard().read_generators("arena").expect("Redis answers");
             let is_heard = seen.iter().any(|seen| seen.id == id && seen.health.is_some());
             (!is_heard).then_some(())
         });
@@ -104,10 +104,10 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
     assert!(stopped.stderr.contains("g1") && stopped.stderr.contains("g2"), "{}", stopped.stderr);
     arena.assert_quiet("after the command");
-    let control = arena.organiser.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
+    let control = arena.control_store.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
     assert!(control.halted, "{control:?}");
     // Whoever steers allows it again, above that.
-    arena.organiser.control = control;
+    arena.control_store.control = control;
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("after the release");
     let tallies = arena.sealed();
@@ -123,7 +123,7 @@ fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
     arena.await_silence("g2");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
-    assert!(stopped.stderr.contains("obeyed by g1\n"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("stop applied by g1\n"), "{}", stopped.stderr);
     assert!(stopped.stderr.contains("are not heard: g2;"), "{}", stopped.stderr);
     arena.generators["g2"].signal(Signal::CONT);
     arena.assert_quiet("as soon as it hears of it");
@@ -137,7 +137,7 @@ fn one_that_was_ended_on_its_machine_is_not_asked_whether_it_stops() {
     arena.await_silence("g2");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
-    assert!(stopped.stderr.contains("obeyed by g1"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("stop applied by g1"), "{}", stopped.stderr);
 }
 
 #[test]
@@ -147,29 +147,29 @@ fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
     arena.serve_with("g1", &[]);
     let start = arena.arm(&["g1"]);
     sleep_until(start + SECOND);
-    let before = arena.organiser.control.clone();
+    let before = arena.control_store.control.clone();
     arena.make(Change::Begin);
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
     arena.assert_goes_on("the round");
-    let newest = arena.organiser.control.clone();
+    let newest = arena.control_store.control.clone();
     arena.await_revision("g1", newest.revision);
     // As the users of a Redis that Ansible sets up, so that nobody brings back what a replica has missed.
     arena.restrict_others_to(&["probe", "practice"]);
     let url = arena.redis.url().replace("redis://", "redis://organiser:x@");
-    let mut organiser = Scoreboard::connect(&url).expect("Redis is there");
-    organiser.write_control(&before).expect("it is written");
-    let stopped = organiser.stop_traffic("arena", before.timeline.start_at.expect("a start")).expect("it answers");
+    let mut scoreboard = Scoreboard::connect(&url).expect("Redis is there");
+    scoreboard.write_control(&before).expect("it is written");
+    let stopped = scoreboard.stop_traffic("arena", before.timeline.start_at.expect("a start")).expect("it answers");
     assert_eq!(stopped, Stopped::Now(newest.revision + 1), "above all that generators follow");
     arena.assert_quiet("a stop upon an older document");
     // Whoever writes it knows nothing of generators: the revision is below theirs.
-    arena.organiser.control.revision += 1;
-    arena.organiser.control.halted = false;
-    arena.organiser.control.revision += 1;
-    organiser.write_control(&arena.organiser.control).expect("it is written");
+    arena.control_store.control.revision += 1;
+    arena.control_store.control.halted = false;
+    arena.control_store.control.revision += 1;
+    scoreboard.write_control(&arena.control_store.control).expect("it is written");
     arena.assert_goes_on("after the release");
     let older = Control { halted: true, revision: before.revision + 1, ..before };
-    organiser.write_control(&older).expect("it is written");
+    scoreboard.write_control(&older).expect("it is written");
     arena.assert_goes_on("what was taken back since stops nobody");
 }
 
@@ -179,16 +179,16 @@ fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_t
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
     sleep_until(start + SECOND);
-    let before = arena.organiser.control.clone();
+    let before = arena.control_store.control.clone();
     arena.make(Change::Begin);
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
     arena.assert_goes_on("the round");
-    arena.await_revision("g1", arena.organiser.control.revision);
+    arena.await_revision("g1", arena.control_store.control.revision);
     let older = Control { halted: true, revision: before.revision + 1, ..before };
-    arena.organiser.scoreboard().write_control(&older).expect("it is written");
+    arena.control_store.scoreboard().write_control(&older).expect("it is written");
     arena.assert_quiet("a stop that is older than what is played by");
-    let held = arena.organiser.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
+    let held = arena.control_store.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
     assert_eq!(held, older, "it stands");
     let trouble = arena.wait_for_trouble("g1");
     assert!(trouble.contains("is not applied"), "{trouble}");
@@ -206,7 +206,7 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     arena.make(Change::Begin);
     arena.assert_goes_on("the round");
     // An organiser opens a network that this machine's own file does not.
-    let mut wide = arena.organiser.control.contest.policy.clone();
+    let mut wide = arena.control_store.control.contest.policy.clone();
     wide.allow.push("10.0.0.0/8".parse().expect("a network"));
     arena.make(Change::Policy(wide));
     let trouble = arena.wait_for_trouble("g1");
@@ -214,22 +214,22 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     arena.assert_goes_on("by what was open before");
     arena.make(Change::Halt { halted: true });
     arena.assert_quiet_within_a_second("a document with a policy that is too wide");
-    let revision = arena.organiser.control.revision;
-    assert_eq!(arena.health("g1").revision, revision, "and it says that it obeys");
+    let revision = arena.control_store.control.revision;
+    assert_eq!(arena.health("g1").revision, revision, "and it says that it applied it");
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("after the release");
     // Somebody writes a document that cannot follow, and stops everything in it.
-    let ours = arena.organiser.control.clone();
+    let ours = arena.control_store.control.clone();
     let mut refused = ours.clone();
     (refused.revision, refused.halted) = (ours.revision + 5, true);
     refused.contest.rules.token += 1;
-    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.control_store.scoreboard().write_control(&refused).expect("it is written");
     arena.assert_quiet_within_a_second("a document that is refused");
     let trouble = arena.wait_for_trouble("g1");
     assert!(trouble.contains("is not applied") && trouble.contains("the rules"), "{trouble}");
     let stopped = arena.stop("arena");
-    assert_eq!(stopped.status.code(), Some(0), "it says that it obeys: {}", stopped.stderr);
-    arena.organiser.control.revision += 10;
+    assert_eq!(stopped.status.code(), Some(0), "it says that it applied it: {}", stopped.stderr);
+    arena.control_store.control.revision += 10;
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("with a document that follows");
     let tallies = arena.sealed();
@@ -244,10 +244,10 @@ fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
     let start = arena.arm(&["g1"]);
     sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
-    let mut refused = arena.organiser.control.clone();
+    let mut refused = arena.control_store.control.clone();
     (refused.revision, refused.state) = (refused.revision + 5, State::Aborted);
     refused.contest.rules.token += 1;
-    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.control_store.scoreboard().write_control(&refused).expect("it is written");
     arena.assert_quiet_within_a_second("a document that gives the round up");
     let generator = arena.generators.get_mut("g1").expect("it serves");
     let is_over = |line: &str| line.contains("is over here").then_some(());
@@ -321,7 +321,7 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
     }
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
-    arena.organiser.control.revision += 1;
+    arena.control_store.control.revision += 1;
     arena.make(Change::Begin);
     arena.assert_goes_on("with one");
 }
@@ -339,11 +339,11 @@ fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may
         redis::Client::open(url).and_then(|client| client.get_connection()).expect("Redis is there")
     };
     arena.restrict_others_to(&["control", "probe", "practice"]);
-    let mut organiser = as_user(&arena, "organiser:x");
+    let mut connection = as_user(&arena, "organiser:x");
     let delete = |connection: &mut redis::Connection| {
         redis::cmd("DEL").arg("flowtest:{arena}:control").exec(connection).expect("it is gone");
     };
-    delete(&mut organiser);
+    delete(&mut connection);
     std::thread::sleep(Duration::from_secs(3));
     arena.assert_goes_on("with a document that it has brought back");
     let stopped = arena.stop("arena");
@@ -353,11 +353,11 @@ fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may
     arena.assert_goes_on("after the release");
     // As the users of a Redis that Ansible sets up.
     arena.restrict_others_to(&["probe", "practice"]);
-    delete(&mut organiser);
+    delete(&mut connection);
     arena.assert_quiet("without a document");
     assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
-    let document = arena.organiser.control.to_json();
-    redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut organiser).expect("it is set");
+    let document = arena.control_store.control.to_json();
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut connection).expect("it is set");
     arena.assert_goes_on("with one");
     let tallies = arena.sealed();
     assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");

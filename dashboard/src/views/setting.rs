@@ -245,7 +245,7 @@ pub struct RoundPanel {
     pub deadline: Field,
     pub halted: bool,
     /// Why that may not be so everywhere, as sentences.
-    pub unheeded: Vec<String>,
+    pub unapplied: Vec<String>,
     pub frozen: bool,
     /// The contest is over, by the organiser's word.
     pub over: bool,

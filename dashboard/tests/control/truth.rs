@@ -127,7 +127,7 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     let mut newer = (*stage.control()).clone();
     newer.revision += 1_000;
     newer.halted = true;
-    // More than a stop, which is heeded.
+    // More than a stop, which is applied.
     newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
@@ -156,7 +156,7 @@ async fn a_newer_document_can_be_taken_over() {
     let mut newer = (*stage.control()).clone();
     newer.revision += 7;
     newer.halted = true;
-    // More than a stop, which is heeded.
+    // More than a stop, which is applied.
     newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;

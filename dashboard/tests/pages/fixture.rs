@@ -679,7 +679,7 @@ fn setting(layout: Layout) -> SettingPage {
             seal_reason: Field::default(),
             deadline: Field::default(),
             halted: false,
-            unheeded: Vec::new(),
+            unapplied: Vec::new(),
             frozen: false,
             over: false,
             freezes_at_ms: Some(NOW_MS + 1_800_000),
@@ -790,7 +790,7 @@ fn setting_go(layout: Layout) -> SettingPage {
             start,
             generators: generators.iter().map(choice).collect(),
             halted: true,
-            unheeded: Vec::new(),
+            unapplied: Vec::new(),
             over: true,
             frozen: true,
             ..page.round

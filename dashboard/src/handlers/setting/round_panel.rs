@@ -87,9 +87,9 @@ pub(super) fn round(
         seal_reason: Field::default(),
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
-        unheeded: control
+        unapplied: control
             .filter(|control| control.halted)
-            .map_or_else(Vec::new, |control| unheeded(control, status, now)),
+            .map_or_else(Vec::new, |control| unapplied(control, status, now)),
         frozen: show.frozen_at(now).is_some(),
         over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
@@ -103,7 +103,7 @@ pub(super) fn round(
 }
 
 /// Why a stop of all traffic may not be one yet, as sentences.
-fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
+fn unapplied(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
     const BY_HAND: &str = "stop it on its machine, by SIGUSR1 (at once) or SIGTERM";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {

@@ -29,7 +29,7 @@ struct UnderWay {
 
 impl PracticeScheduler {
     /// Ends the practice that may not go on by this document.
-    pub(super) fn heed(&mut self, control: &Control, playing: bool, now: UtcUs) {
+    pub(super) fn apply(&mut self, control: &Control, playing: bool, now: UtcUs) {
         let Some(UnderWay { practice, contestant, policy }) = &self.under_way else { return };
         if let Some(message) = forbidden(control, playing, contestant, now) {
             practice.stop(&format!("it ended before its time, for {message}"));

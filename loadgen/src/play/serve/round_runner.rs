@@ -299,7 +299,7 @@ impl RoundRunner {
         self.change_schedule();
     }
 
-    /// Tells once which document is not applied, and heeds its stop for as long as it stands there.
+    /// Tells once which document is not applied, and applies its stop for as long as it stands there.
     fn refuse(&mut self, refused: Option<RefusedDocument>) {
         let was_halted = self.is_halted();
         let told = self.refused.as_ref().map(|refused| refused.revision);
