@@ -1,6 +1,7 @@
 //! Names that went do not come back.
 
-use super::{THESE_FILES, assert_none, each_line, read, tracked_files};
+use super::{THESE_FILES, each_line};
+use crate::sources::{assert_none, read, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words that went, and their plurals: no name in code, class of a page or file has one in it. ARCHITECTURE.md says under *Words that
@@ -80,7 +81,7 @@ const INTERFACES: &[(&str, &str)] = &[
 ];
 
 /// The words of a name: `TlsState` and `tls_state` have the same.
-fn words_of(name: &str) -> Vec<String> {
+pub(crate) fn words_of(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;
     for letter in name.chars() {

@@ -147,15 +147,14 @@ impl Reveal {
 
     /// The order of the board when these are resolved, by index of the final standings.
     fn board(&self, resolved: &BTreeSet<usize>) -> Vec<usize> {
-        let mut order: Vec<(Worth, bool, usize, usize)> = (0..self.last.len())
-            .map(|line| {
-                let is_resolved = resolved.contains(&line);
-                // Of equal ones, whoever is resolved stands behind whoever may still gain.
-                (self.worth(line, is_resolved), is_resolved, if is_resolved { line } else { self.frozen[line].0 }, line)
-            })
-            .collect();
-        order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-        order.into_iter().map(|(.., line)| line).collect()
+        let mut order: Vec<usize> = (0..self.last.len()).collect();
+        order.sort_by_cached_key(|line| {
+            let is_resolved = resolved.contains(line);
+            let place = if is_resolved { *line } else { self.frozen[*line].0 };
+            // Of equal ones, whoever is resolved stands behind whoever may still gain.
+            (Reverse(self.worth(*line, is_resolved)), is_resolved, place)
+        });
+        order
     }
 
     fn figures(&self, line: usize, is_resolved: bool) -> &Figures {

@@ -395,6 +395,15 @@ pub struct Change {
     pub effect: Option<String>,
 }
 
+/// How a round was to be armed, as it was typed.
+#[derive(Clone, Debug)]
+pub struct ArmForm {
+    pub start: Field,
+    pub scored: bool,
+    /// The ids of those that are to play.
+    pub generators: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct AnnounceForm {
     pub level: Level,

@@ -9,7 +9,7 @@ use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::{FromMemory, Viewer};
-use crate::views::setting::Doubt;
+use crate::views::setting::{ArmForm, Doubt};
 use crate::views::{ErrorPage, Field, Page};
 use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
@@ -34,7 +34,7 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
         read.is_empty() || doubts.iter().all(|doubt| read.contains(&doubt.key))
     };
     if !doubts.is_empty() && !is_sure {
-        let arm = Some((Field::new(typed), scored, generators));
+        let arm = Some(ArmForm { start: Field::new(typed), scored, generators });
         return show_again(res, page::page(depot, Typed { arm, doubts, ..Typed::default() }).await?);
     }
     match app.controller.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
@@ -123,7 +123,7 @@ async fn again(
     generators: Vec<String>,
     message: String,
 ) -> Result<(), RequestError> {
-    let arm = Some((Field::wrong(start, as_message(&message)), scored, generators));
+    let arm = Some(ArmForm { start: Field::wrong(start, as_message(&message)), scored, generators });
     show_again(res, page::page(depot, Typed { arm, ..Typed::default() }).await?)
 }
 

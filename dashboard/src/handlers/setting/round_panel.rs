@@ -11,7 +11,7 @@ use crate::handlers::convert::round_state;
 use crate::live::clock::utc_ms;
 use crate::views::Field;
 use crate::views::setting::{
-    GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
+    ArmForm, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
@@ -40,14 +40,14 @@ pub(super) fn round(
     control: Option<&Control>,
     status: &Status,
     rounds: &[Round],
-    typed: Option<(Field, bool, Vec<String>)>,
+    typed: Option<ArmForm>,
     situation: &Situation,
 ) -> RoundPanel {
     let now = situation.now;
     let state = control.map_or(State::Draft, |control| control.state);
     let last = rounds.last().map_or(0, |round| round.number);
     let (start, scored, chosen) = match typed {
-        Some((start, scored, chosen)) => (start, scored, Some(chosen)),
+        Some(ArmForm { start, scored, generators }) => (start, scored, Some(generators)),
         None => (Field::new("+30s"), control.is_none_or(|control| control.scored), None),
     };
     let generators = status.generators.iter().filter(|seen| readiness::is_heard(seen, now)).filter_map(|seen| {
