@@ -3,6 +3,7 @@
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Board, ContestFile, Generator, Journal, Redis};
+use flowtest_contract::utc_us;
 use flowtest_testkit::{is_long, wait_until_or};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -113,8 +114,7 @@ impl Box {
 /// Instants that come to lie evenly over the first four seconds, and anywhere between; told when something fails.
 fn instant(round: u32) -> Duration {
     const SPAN_MS: f64 = 4000.0;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    let jitter_ms = u64::from(now.subsec_nanos()) % 200;
+    let jitter_ms = utc_us().0 % 200;
     Duration::from_millis(20 + ((f64::from(round) * 0.618_034).fract() * SPAN_MS) as u64 + jitter_ms)
 }
 

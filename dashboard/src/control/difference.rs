@@ -189,7 +189,7 @@ fn deadline_text(when: Option<When>) -> String {
 pub(crate) fn deadline_consequence(value: &str, when: Option<When>) -> String {
     match when {
         None => format!("{value} is expected from the first request on."),
-        Some(When::At(at)) => format!("{value} is expected from {} on.", instant::utc(at)),
+        Some(When::At(at)) => format!("{value} is expected from {} on.", instant::rfc3339(at)),
         Some(When::AfterStart { us }) => {
             format!("{value} is expected from {} after the start of each round on.", instant::duration(us))
         }

@@ -196,7 +196,7 @@ mod tests {
         let said =
             serde_json::to_value(Window { seconds: vec![Second::default()], ..Window::default() }).expect("JSON");
         let keys: Vec<&String> = said.as_object().expect("an object").keys().collect();
-        assert_eq!(keys, ["end_at_ms", "from_ms", "seconds", "start_at_ms", "until_ms"]);
+        assert_eq!(keys, ["start_at_ms", "end_at_ms", "from_ms", "until_ms", "seconds"]);
         assert_eq!(said["seconds"][0]["at_ms"], 0, "{said}");
     }
 

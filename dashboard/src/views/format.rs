@@ -1,6 +1,7 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
 use crate::live::Figures;
+pub use crate::live::clock::rfc3339;
 use flowtest_accounts::Ruling;
 use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::{DecidedBy, State};
@@ -270,11 +271,6 @@ pub fn plural(count: usize, one: &str, many: &str) -> String {
 
 fn timestamp(ms: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(ms).ok()
-}
-
-/// `2026-11-23T10:45:00Z`, for attributes and exports.
-pub fn rfc3339(ms: i64) -> String {
-    timestamp(ms).map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// `2026-11-23 10:45:00 UTC`, until the script says it in local time.

@@ -40,7 +40,7 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
     match app.controller.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
         Err(ChangeError::Refused(refusal)) => again(depot, res, typed, scored, generators, refusal.to_string()).await,
         made => {
-            let done = format!("The round is armed and starts at {}.", instant::utc(start_at));
+            let done = format!("The round is armed and starts at {}.", instant::rfc3339(start_at));
             told(depot, res, made, &done)
         }
     }
@@ -219,7 +219,7 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
         Ok(to) => {
             let actor = Viewer::of(depot)?.actor.clone();
             let seen = revision(req).await;
-            let done = format!("The {deadline} deadline is moved to {}.", instant::utc(to));
+            let done = format!("The {deadline} deadline is moved to {}.", instant::rfc3339(to));
             match app.controller.change(seen, Change::MoveDeadline { deadline, to }, &done, &actor, app.now()).await {
                 Err(ChangeError::Refused(refusal)) => moved_wrongly(depot, res, typed, refusal.to_string()).await,
                 made => {
