@@ -68,6 +68,6 @@ fn what_repeats_a_name_is_seen() {
         assert_eq!(one_liners(&text), [(1, comment, declaration)]);
         assert_eq!(says_nothing_new(comment, declaration), is_bare, "{comment} {declaration}");
     }
-    assert_eq!(one_liners("/// The first\n/// of two.\nfn first() {}"), []);
-    assert_eq!(one_liners("/// The count.\n#[arg(long)]\ncount: u32,"), []);
+    assert!(one_liners("/// The first\n/// of two.\nfn first() {}").is_empty());
+    assert!(one_liners("/// The count.\n#[arg(long)]\ncount: u32,").is_empty());
 }

@@ -149,10 +149,12 @@ fn no_code(file: &str, text: &str) -> Option<usize> {
     }
     let (is_rust, is_python, is_lua) = (file.ends_with(".rs"), file.ends_with(".py"), file.ends_with(".lua"));
     let until = |open: usize, close: &str| text[open..].find(close).map_or(text.len(), |at| open + at + close.len());
-    let comment = match () {
-        () if is_python => "#",
-        () if is_lua => "--",
-        () => "//",
+    let comment = if is_python {
+        "#"
+    } else if is_lua {
+        "--"
+    } else {
+        "//"
     };
     if text.starts_with(comment) {
         return Some(text.find('\n').unwrap_or(text.len()));

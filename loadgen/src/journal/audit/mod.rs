@@ -130,7 +130,10 @@ fn look_for_others(board: &Board, flags: &Audit, streams: &[Stream]) -> Result<O
             let text = format!("rounds of which no folder is here are not looked for: {error}");
             Ok(Some(Finding::of_all(Kind::NoJournal, false, text)))
         }
-        looked => Ok(looked.map(|()| None)?),
+        looked => {
+            looked?;
+            Ok(None)
+        }
     }
 }
 
