@@ -10,7 +10,7 @@ use flowtest_contest::policy::Ownership;
 use flowtest_scoreboard::publisher;
 use sources::{assert_none, read, root, tracked_files};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Documents that say how it is today. The changelog and the benchmarks say how it was.

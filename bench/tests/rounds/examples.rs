@@ -8,7 +8,6 @@ use flowtest_contest::{Contest, Endpoint};
 use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// How long each phase is played: long enough for a ramp, and a whole number of requests at each rate but one.
 const LENGTH: &str = "400ms";

@@ -99,9 +99,13 @@ async fn whatever_ended_traffic_while_cut_off_holds_over_a_newer_document_a_rest
         (vec![Change::Pause, Change::Stop], Revision::Newer, Then::TakeOver),
         (vec![park()], Revision::Same, Then::Restart),
     ];
-    // Each waits for a Redis of its own.
-    let cases: Vec<_> =
-        cases.into_iter().map(|(changes, revision, then)| tokio::spawn(holds(changes, revision, then))).collect();
+    // Each waits for a Redis of its own, on a thread of its own: a look that borrows cannot move between threads.
+    let runtime = tokio::runtime::Handle::current();
+    let alone = |(changes, revision, then)| {
+        let runtime = runtime.clone();
+        tokio::task::spawn_blocking(move || runtime.block_on(holds(changes, revision, then)))
+    };
+    let cases: Vec<_> = cases.into_iter().map(alone).collect();
     for case in cases {
         case.await.expect("it holds");
     }
