@@ -29,7 +29,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "build")) / "tests"
-LONG = "FLOWTEST_LONG" in os.environ
+LONG = os.environ.get("FLOWTEST_LONG") == "1"
 
 # Whoever measures (rates, shares of a core, what one contestant's fault costs another, how soon a slow viewer is let go), and
 # whoever writes journals by many threads: where other work starves the kernel's own, direct writes of theirs wait without

@@ -2,33 +2,21 @@
 //!
 //! A document is corrected by whoever moves what it names, because this fails. It reads files and nothing else.
 
+#[path = "tidy/sources.rs"]
+mod sources;
+
 use flowtest_contest::Policy;
 use flowtest_contest::policy::Ownership;
 use flowtest_scoreboard::publisher;
+use sources::{assert_none, read, root, tracked_files};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// Documents that say how it is today. The changelog and the benchmarks say how it was.
 const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 /// Folders whose documents do too.
 const FOLDERS: &[&str] = &["ansible/", "docs/", "examples/"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ lies in the project")
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn tracked_files() -> Vec<String> {
-    let output = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output().expect("git is installed");
-    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
-    let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
-    names.split_terminator('\0').filter(|file| root().join(file).exists()).map(String::from).collect()
-}
 
 fn documents() -> Vec<String> {
     let is_document = |file: &str| {
@@ -52,10 +40,6 @@ fn quoted(document: &str) -> Vec<(String, String)> {
         }
     }
     found
-}
-
-fn assert_none(found: &[String], why: &str) {
-    assert!(found.is_empty(), "{why}\n  {}", found.join("\n  "));
 }
 
 #[test]

@@ -1,11 +1,18 @@
 //! What linters cannot check: the build folder's name, the arrows between crates, stray files, names that went.
 
+#[path = "tidy/comments.rs"]
+mod comments;
 #[path = "tidy/names.rs"]
 mod names;
+#[path = "tidy/shapes.rs"]
+mod shapes;
+#[path = "tidy/sources.rs"]
+mod sources;
 
 use serde_json::Value;
+use sources::{assert_none, git, read, root, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What may lie at the top: the user's folders, `contract`, and what every project has.
@@ -61,28 +68,6 @@ const UNCHECKED_HOME: &str = "loadgen/src/engine/ring";
 /// These files name what they look for.
 const THESE_FILES: &str = "bench/tests/tidy";
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ lies in the project")
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn git(arguments: &[&str]) -> std::process::Output {
-    Command::new("git").arg("-C").arg(root()).args(arguments).output().expect("git is installed: see `make test`")
-}
-
-fn tracked_files() -> Vec<String> {
-    let output = git(&["ls-files", "-z"]);
-    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
-    let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
-    let files: Vec<String> = names.split_terminator('\0').map(String::from).collect();
-    assert!(files.len() > 20, "git lists only {} files", files.len());
-    // A file that is deleted but not committed yet has nothing to say.
-    files.into_iter().filter(|file| root().join(file).exists()).collect()
-}
-
 /// Each line of each tracked text file, with `file:line` for the message.
 fn each_line(wanted: impl Fn(&str) -> bool, mut visit: impl FnMut(&str, &str, &str)) {
     for file in tracked_files() {
@@ -96,10 +81,6 @@ fn each_line(wanted: impl Fn(&str) -> bool, mut visit: impl FnMut(&str, &str, &s
             visit(&file, &format!("{file}:{}", index + 1), line);
         }
     }
-}
-
-fn assert_none(found: &[String], why: &str) {
-    assert!(found.is_empty(), "{why}\n  {}", found.join("\n  "));
 }
 
 #[test]

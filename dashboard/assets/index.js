@@ -122,15 +122,15 @@ function show(me, feed, advice, curve) {
   find("gaps").hidden = me.frozen || (me.gap_ahead == null && me.gap_behind == null);
   put("gap-ahead", me.gap_ahead == null ? "you lead" : f.points(me.gap_ahead));
   put("gap-behind", me.gap_behind == null ? "nobody" : f.points(me.gap_behind));
-  for (const share of document.querySelectorAll("[data-header]")) {
-    const counts = me.headers?.[share.dataset.header];
+  for (const header of document.querySelectorAll("[data-header]")) {
+    const counts = me.headers?.[header.dataset.header];
     if (!counts) continue;
-    share.querySelector("[data-share-counts]").textContent = `${f.count(counts.right)} right, ${f.count(counts.wrong)} wrong`;
-    const points = share.querySelector("[data-share-points]");
+    header.querySelector("[data-header-counts]").textContent = `${f.count(counts.right)} right, ${f.count(counts.wrong)} wrong`;
+    const points = header.querySelector("[data-header-points]");
     points.textContent = f.signed(counts.points);
     points.className = f.tone(counts.points);
     const all = counts.right + counts.wrong;
-    share.querySelector("[data-share-meter]").value = all ? (counts.right / all) * 1000 : 0;
+    header.querySelector("[data-header-meter]").value = all ? (counts.right / all) * 1000 : 0;
   }
   const box = document.querySelector("[data-errors]");
   if (me.errors) errors(me.errors, advice, box); else unknown(box);

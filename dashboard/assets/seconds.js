@@ -79,17 +79,17 @@ export class Seconds {
   show(window) {
     this.window = window;
     this.seconds = window.seconds;
-    const isLong = window.end_at - window.start_at > WINDOW_MS;
+    const isLong = window.end_at_ms - window.start_at_ms > WINDOW_MS;
     for (const button of [this.earlier, this.later]) button.hidden = !isLong;
-    this.earlier.disabled = window.from <= window.start_at;
-    this.later.disabled = window.until >= window.end_at;
+    this.earlier.disabled = window.from_ms <= window.start_at_ms;
+    this.later.disabled = window.until_ms >= window.end_at_ms;
     this.draw();
   }
 
   move(by) {
     if (!this.window) return;
-    const from = this.window.from + by;
-    this.from = from + WINDOW_MS >= this.window.end_at ? null : Math.max(from, this.window.start_at);
+    const from = this.window.from_ms + by;
+    this.from = from + WINDOW_MS >= this.window.end_at_ms ? null : Math.max(from, this.window.start_at_ms);
     this.choose(-1);
     this.ask();
   }

@@ -51,7 +51,6 @@ fn post(path: &'static str, access: Access, goal: impl Handler) -> Route {
     Route { method: Method::POST, path, access, goal: goal.arc() }
 }
 
-/// The list.
 pub fn routes() -> Vec<Route> {
     use Access::{Admin, Public, Screen, Staff};
     vec![

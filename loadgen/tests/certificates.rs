@@ -9,7 +9,7 @@ use flowtest_contract::rules::Deadlines;
 use flowtest_contract::verdict::Failure;
 use flowtest_loadgen::admit::probe::{Terms, probe};
 use flowtest_loadgen::admit::trust::ContestTrust;
-use flowtest_testkit::not_played;
+use flowtest_testkit::{is_long, not_played};
 use identity::{configured, serve};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
@@ -426,7 +426,7 @@ fn what_we_take_is_what_openssl_takes_but_for_the_rows_that_say_why_not() {
 #[test]
 fn what_chromium_takes_is_what_the_rows_say() {
     let is_here = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if std::env::var_os("FLOWTEST_LONG").is_none() || !is_here("chromium") || !is_here("certutil") {
+    if !is_long() || !is_here("chromium") || !is_here("certutil") {
         not_played("chromium: not asked for by FLOWTEST_LONG, or there is no chromium or certutil");
         return;
     }

@@ -110,7 +110,7 @@ fn a_stop_from_another_host_ends_a_run_or_says_which_one_has_not_heard() {
         child
     };
     let mut child = played();
-    stop().exits(0).complains("obeyed by the run of stream ");
+    stop().exits(0).complains("stop applied by the run of stream ");
     child.wait_for_line("its word", says("was stopped in Redis: the run ends here"));
     assert!(matches!(child.wait().code(), Some(0 | 3)));
     stop().exits(0).complains("no generator plays");

@@ -2,6 +2,7 @@
 
 mod server;
 
+use flowtest_testkit::{wait_until, wait_until_or};
 use serde_json::Value;
 use server::serve;
 use std::io::Read;
@@ -216,11 +217,7 @@ fn signal(child: &Child, name: &str) {
 
 /// Waits until a server has seen a request.
 fn wait_for_request(requests: &std::sync::atomic::AtomicU64) {
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while requests.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-        assert!(std::time::Instant::now() < until, "no request came");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_until("a request", || (requests.load(std::sync::atomic::Ordering::Relaxed) > 0).then_some(()));
 }
 
 #[test]
@@ -289,10 +286,8 @@ fn a_hangup_leaves_a_whole_result_a_kill_leaves_none_and_nohup_stays_deaf() {
     let (mut child, file, requests) = start("nohup.json", "trap '' HUP;");
     signal(&child, "-HUP");
     let before = requests.load(std::sync::atomic::Ordering::Relaxed);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while requests.load(std::sync::atomic::Ordering::Relaxed) < before + 1_000 && std::time::Instant::now() < until {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let since = || requests.load(std::sync::atomic::Ordering::Relaxed) - before;
+    wait_until_or("a thousand requests more", || if since() < 1_000 { Err(since()) } else { Ok(()) });
     assert!(child.try_wait().unwrap().is_none(), "it goes on");
     signal(&child, "-TERM");
     assert!(matches!(child.wait().unwrap().code(), Some(0 | 3)));

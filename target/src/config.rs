@@ -153,7 +153,7 @@ pub struct Limits {
 /// The threads to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workers {
-    /// One on each of these cores.
+    /// Each of these has a thread that stays there.
     Pinned(Vec<CoreId>),
     /// So many, on whichever cores the kernel chooses: with a quota the cores are other processes' as well, and two
     /// that pin to the first ones would share these and leave the others idle.

@@ -1,8 +1,9 @@
 //! A server's certificate and its key as files: what a contestant over https shows, and whom its generator is to trust.
 
 use crate::error::{Error, Result};
+use flowtest_contract::utc_us;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Both, in PEM.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ impl Certificate {
                 params.not_after = rcgen::date_time_ymd(2021, 1, 1);
             }
             Dates::For(length) => {
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let now = Duration::from_micros(utc_us().0);
                 params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + length;
             }
         }

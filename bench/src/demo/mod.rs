@@ -14,7 +14,7 @@ mod table;
 use crate::contest_box::Board;
 use crate::error::{Error, Result};
 use folder::Folder;
-use stage::Stage;
+use stage::DemoBox;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use table::Screen;
@@ -71,7 +71,7 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<DemoEnd> {
 
 fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<DemoEnd> {
     // Dropped whatever happens: the generator, the contestants, the dashboard, Redis.
-    let mut stage = Stage::open(folder)?;
+    let mut stage = DemoBox::open(folder)?;
     println!("{}", stage.welcome());
     stage.arm(options)?;
     let mut board = Board::connect(&stage.redis_url(), stage::CONTEST)?;

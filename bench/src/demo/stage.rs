@@ -1,4 +1,4 @@
-//! The demo's stage: every process of it, and the people who use the dashboard.
+//! The demo's box: every process of it, and the people who use the dashboard.
 
 use super::Options;
 use crate::contest_box::certificate::Dates;
@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The processes, in the order in which they end.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct DemoBox {
     generator: Option<Generator>,
     targets: Vec<Target>,
     /// Of whoever plays over https; the generator trusts it.
@@ -56,9 +56,9 @@ pub(super) struct Stage {
     data: PathBuf,
 }
 
-impl Stage {
+impl DemoBox {
     /// Redis, dashboard and generator run; an organiser and three teams have accounts.
-    pub(super) fn open(folder: &Path) -> Result<Stage> {
+    pub(super) fn open(folder: &Path) -> Result<DemoBox> {
         let data = folder.join("redis");
         let redis = Redis::start(&data)?;
         let dashboard = Dashboard::start(folder, &redis.url(), CONTEST)?;
@@ -75,7 +75,7 @@ impl Stage {
         });
         let teams = teams.collect::<Result<Vec<Team>>>()?;
         let phase = Phase { length: Duration::ZERO, rate: None, connections: 1, pipeline: 1 };
-        Ok(Stage {
+        Ok(DemoBox {
             generator: Some(generator),
             targets: Vec::new(),
             certificate,

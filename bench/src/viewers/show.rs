@@ -37,14 +37,14 @@ impl Show {
             let (high, low) = (index / 250, index % 250 + 1);
             file = file.with(&name(index), &format!("127.1.{high}.{low}:8081"));
         }
-        let mut organiser = ControlStore::open(redis_url, &file)?;
+        let mut control_store = ControlStore::open(redis_url, &file)?;
         let start = utc_us() + LEAD_US + 100_000;
-        let round = organiser.arm(start, &["g1"])?;
-        organiser.scoreboard().open_round(CONTEST, &round).map_err(scoreboard_error)?;
+        let round = control_store.arm(start, &["g1"])?;
+        control_store.scoreboard().open_round(CONTEST, &round).map_err(scoreboard_error)?;
         while utc_us() < start {
             std::thread::sleep(Duration::from_millis(50));
         }
-        organiser.make(Change::Begin)?;
+        control_store.make(Change::Begin)?;
         let publisher = Publisher::start(PublisherConfig {
             address: RedisAddress::new(redis_url).map_err(scoreboard_error)?,
             contest: CONTEST.to_owned(),

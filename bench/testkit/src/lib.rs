@@ -17,5 +17,5 @@ pub mod wait;
 pub use child::{Child, Said, program, run};
 #[cfg(feature = "redis")]
 pub use redis_server::RedisServer;
-pub use skipped::not_played;
-pub use wait::{WAIT_MAX, wait_until};
+pub use skipped::{is_long, not_played};
+pub use wait::{WAIT_MAX, wait_until, wait_until_or};

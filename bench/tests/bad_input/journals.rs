@@ -4,16 +4,15 @@ use crate::{ask, assert_refused, contest, ended, nobody, target};
 use flowtest_bench::child::{Ended, sibling};
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator, Journal, Redis, Target};
+use flowtest_testkit::wait_until_or;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 const LOADGEN: &str = "flowtest-loadgen";
-/// How long a generator may take until its journal is there.
-const START: Duration = Duration::from_secs(20);
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn text(path: &Path) -> &str {
@@ -104,7 +103,6 @@ fn redis(folder: &Path) -> Redis {
     Redis::start(folder).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// How many keys it has.
 fn keys(redis: &Redis) -> u64 {
     let client = redis::Client::open(redis.url()).expect("a URL");
     let mut connection = client.get_connection().expect("it is there");
@@ -397,11 +395,10 @@ impl Live {
         let [flag, dir] = journal.flags();
         let generator = Generator::run(&path, None, folder, &["--quiet", &flag, &dir]);
         let generator = generator.unwrap_or_else(|error| panic!("{error}"));
-        let until = Instant::now() + START;
-        while !journal.inspect().is_ok_and(|said| said.json["streams"][0]["traces"].as_u64() > Some(0)) {
-            assert!(Instant::now() < until, "{}", generator.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until_or("a trace", || {
+            let said = journal.inspect().ok().and_then(|said| said.json["streams"][0]["traces"].as_u64());
+            said.filter(|traces| *traces > 0).ok_or_else(|| generator.last_words())
+        });
         Live { generator, _target: target }
     }
 }

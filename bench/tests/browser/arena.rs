@@ -8,14 +8,13 @@ use flowtest_bench::contest_box::people::Arming;
 use flowtest_bench::contest_box::{Admin, Board, ContestFile, Dashboard, Generator, Journal, Redis, Target, Team};
 use flowtest_bench::error::Result;
 use flowtest_contest::names::HOUSE;
+use flowtest_testkit::wait_until_or;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) const CONTEST: &str = "arena";
 pub(crate) const ADMIN: &str = "organiser";
 pub(crate) const PASSWORD: &str = "seven green lanterns";
-/// How long a round of the box may take to get anywhere.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Arena {
     pub(crate) generator: Generator,
@@ -124,15 +123,12 @@ impl Arena {
 
     /// Waits until the dashboard says that the round is in this state.
     pub(crate) fn until_state(&self, state: &str) {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let said = self.standings();
-            if said["round"]["state"] == state {
-                return;
-            }
-            assert!(Instant::now() < until, "never {state}: {}; {}", said["round"], self.generator.last_words());
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        wait_until_or(state, || {
+            let standings = self.standings();
+            let round = &standings["round"];
+            let is_so = round["state"] == state;
+            is_so.then_some(()).ok_or_else(|| format!("{round}; {}", self.generator.last_words()))
+        });
     }
 
     /// The round is sealed, and counts: on a machine with other work it may not be valid, and then it waits for a word.

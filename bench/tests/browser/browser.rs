@@ -5,6 +5,7 @@
 
 use flowtest_bench::child::{self, Child};
 use flowtest_bench::error::Result;
+use flowtest_testkit::wait::wait_until_or_async;
 use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -329,23 +330,19 @@ impl Browser {
 
     /// Waits until the page says something, anywhere.
     pub(crate) async fn until_words(&self, words: &str) {
-        let start = Instant::now();
-        while !self.words().await.contains(words) {
-            assert!(start.elapsed() < TIMEOUT, "{} never says {words:?}:\n{}", self.place().await, self.words().await);
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        wait_until_or_async(words, async || {
+            let said = self.words().await;
+            if said.contains(words) { Ok(()) } else { Err(format!("{} says:\n{said}", self.place().await)) }
+        })
+        .await;
     }
 
     pub(crate) async fn until_place(&self, wanted: impl Fn(&str) -> bool) {
-        let start = Instant::now();
-        loop {
+        wait_until_or_async("the place", async || {
             let place = self.place().await;
-            if wanted(&place) {
-                return;
-            }
-            assert!(start.elapsed() < TIMEOUT, "still at {place}:\n{}", self.words().await);
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+            if wanted(&place) { Ok(()) } else { Err(format!("it is {place}:\n{}", self.words().await)) }
+        })
+        .await;
     }
 
     /// All that the page says.

@@ -5,6 +5,7 @@ use crate::browser::{Browser, WIDTHS, play, say, stage_is, turn};
 use crate::looks::{Findings, axe, walk};
 use flowtest_bench::contest_box::{Dashboard, Redis, Team};
 use flowtest_bench::viewers::show::{CONTEST, Show};
+use flowtest_testkit::is_long;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -129,7 +130,7 @@ fn the_chart_of_199_teams_writes_what_is_seen_and_asks_for_no_layout() {
         browser.run(&format!("{last}.scrollIntoView()"), vec![]).await;
         browser.until(&format!("{last}.querySelector('.col-points').textContent !== window.old")).await;
         the_reveal_goes_by_keys_and_tells_many_together(&browser).await;
-        if std::env::var_os("FLOWTEST_LONG").is_some() {
+        if is_long() {
             pictures_of_many(&browser, &dashboard).await;
         }
         browser.assert_clean().await;

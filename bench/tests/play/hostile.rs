@@ -9,6 +9,7 @@ use flowtest_bench::compare::raise_descriptors;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator};
 use flowtest_contract::Rules;
+use flowtest_testkit::is_long;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fmt::Write;
 use std::fs::File;
@@ -80,7 +81,7 @@ fn nobody_makes_us_late_whatever_it_does() {
     let Some(network) = Network::make() else { return };
     let stage = Stage::new();
     raise_descriptors(4 * 1024).unwrap_or_else(|error| panic!("{error}"));
-    let length = Duration::from_secs(if std::env::var_os("FLOWTEST_LONG").is_some() { 60 } else { 6 });
+    let length = Duration::from_secs(if is_long() { 60 } else { 6 });
     let phase = Phase { length, rate: Some(RATE), connections: CONNECTIONS, pipeline: 1 };
     let mut contest = CAST.iter().fold(ContestFile::new("hostile", phase), |contest, (name, character)| {
         let port = network.serve(*character);

@@ -2,6 +2,7 @@
 
 use crate::stage::Stage;
 use flowtest_bench::child;
+use flowtest_testkit::is_long;
 use serde_json::Value;
 use std::process::Command;
 
@@ -11,7 +12,7 @@ const PLAYS: usize = 3;
 
 #[test]
 fn a_capacity_is_found_within_five_percent() {
-    let capacities: &[u64] = if std::env::var_os("FLOWTEST_LONG").is_some() { &[700, 2_000, 5_000] } else { &[] };
+    let capacities: &[u64] = if is_long() { &[700, 2_000, 5_000] } else { &[] };
     for &capacity in capacities {
         let stage = Stage::new().contestant("bounded", &["--capacity", &capacity.to_string()]);
         let url = stage.target("bounded").url();
@@ -25,7 +26,7 @@ fn a_capacity_is_found_within_five_percent() {
 
 #[test]
 fn a_limit_is_what_the_closed_loop_reaches_at_that_latency() {
-    let capacities: &[u64] = if std::env::var_os("FLOWTEST_LONG").is_some() { &[1_000, 4_000] } else { &[] };
+    let capacities: &[u64] = if is_long() { &[1_000, 4_000] } else { &[] };
     for &capacity in capacities {
         let stage = Stage::new().contestant("bounded", &["--capacity", &capacity.to_string()]);
         let url = stage.target("bounded").url();
@@ -51,7 +52,7 @@ const CONNECTIONS: [u64; 5] = [8, 32, 128, 512, 2_048];
 /// A measurement of the machine: it says something where nothing else runs.
 #[test]
 fn a_limit_of_the_reference_target_is_what_the_closed_loop_reaches_within_that_latency() {
-    if std::env::var_os("FLOWTEST_LONG").is_none() {
+    if !is_long() {
         return;
     }
     let stage = Stage::new().contestant("wide", &[]);

@@ -4,6 +4,7 @@
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator, Journal};
+use flowtest_testkit::is_long;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -215,6 +216,5 @@ fn play(pattern: Pattern) {
 
 #[test]
 fn whoever_starves_the_generator_costs_nobody_a_point() {
-    let all = std::env::var_os("FLOWTEST_LONG").is_some();
-    PATTERNS.into_iter().take(if all { PATTERNS.len() } else { FEW }).for_each(play);
+    PATTERNS.into_iter().take(if is_long() { PATTERNS.len() } else { FEW }).for_each(play);
 }

@@ -1,6 +1,6 @@
 //! Whose an address is, and which of a name's addresses get the flood.
 
-use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
+use crate::arena::{Arena, SECOND, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Target};
@@ -8,9 +8,10 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contract::Tally;
 use flowtest_contract::UtcUs;
 use flowtest_scoreboard::Prepared;
+use flowtest_testkit::{WAIT_MAX, wait_until_or};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn phase(seconds: u64, rate: u64) -> Phase {
     Phase { length: Duration::from_secs(seconds), rate: Some(rate), connections: 12, pipeline: 1 }
@@ -36,15 +37,12 @@ pub(crate) fn point(arena: &Arena, lines: &[(&str, &[&str])]) {
 
 impl Arena {
     fn prepared(&mut self, name: &str, is_it: impl Fn(&Prepared) -> bool) -> Prepared {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let found = self.organiser.scoreboard().read_prepared("arena").expect("Redis answers").remove(name);
-            if let Some(found) = found.as_ref().filter(|found| is_it(found)) {
-                return found.clone();
+        wait_until_or(&format!("what {name} waits for"), || {
+            match self.control_store.scoreboard().read_prepared("arena").expect("Redis answers").remove(name) {
+                Some(found) if is_it(&found) => Ok(found),
+                other => Err(format!("{other:?}; {}", self.last_words())),
             }
-            assert!(Instant::now() < until, "{found:?}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        })
     }
 }
 
@@ -83,8 +81,8 @@ fn who_names_the_server_of_another_gets_nothing_and_the_other_keeps_all() {
     point(&arena, &names);
     // They typed their names before, which says nothing about where these point.
     let since = [("mallory", 1), ("bobby", 1), ("alice", 2), ("house", 4)];
-    arena.organiser.control.since = since.map(|(name, at)| (name.to_owned(), UtcUs(at))).into();
-    arena.organiser.publish().unwrap_or_else(|error| panic!("{error}"));
+    arena.control_store.control.since = since.map(|(name, at)| (name.to_owned(), UtcUs(at))).into();
+    arena.control_store.publish().unwrap_or_else(|error| panic!("{error}"));
     for generator in ["g1", "g2"] {
         arena.serve(generator);
     }
@@ -104,7 +102,7 @@ fn who_names_the_server_of_another_gets_nothing_and_the_other_keeps_all() {
     let message = format!("bobby gets nothing at {alice}, which is alice's");
     let said = |line: &str| line.contains(&message).then_some(());
     let generator = arena.generators.get_mut("g1").expect("it serves");
-    generator.wait_for(&message, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for(&message, WAIT_MAX, said).unwrap_or_else(|error| panic!("{error}"));
     arena.assert_proved(&["g1", "g2"]);
 }
 
@@ -118,7 +116,7 @@ fn a_contestant_that_moves_keeps_its_present_server_until_it_has_moved() {
     point(&arena, &[("bobby.test", &["127.0.0.7"])]);
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     // She names a server that is not ready, and he points his name at the one where she still is.
     let endpoint = there.endpoint.parse().expect("an endpoint");
     arena.make(Change::Endpoint { contestant: "alice".to_owned(), endpoint });
@@ -145,15 +143,15 @@ fn a_name_that_points_at_strangers_after_its_admission_floods_none_of_them() {
     point(&arena, &[("bobby.test", &["127.0.0.1"])]);
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let all = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"];
     point(&arena, &[("bobby.test", &all)]);
     // Names are asked for every ten seconds.
-    wait_until(start + 13 * SECOND);
+    sleep_until(start + 13 * SECOND);
     let told = arena.prepared("bobby", |_| true);
     // And then at nobody else.
     point(&arena, &[("bobby.test", &hosts)]);
-    wait_until(start + 30 * SECOND);
+    sleep_until(start + 30 * SECOND);
     let asked = strangers.each_ref().map(served);
     println!("strangers got {asked:?} requests; {}", told.message);
     let tallies = arena.sealed();
@@ -173,7 +171,7 @@ fn an_address_that_falls_silent_loses_its_part_alone_and_gets_it_back() {
     point(&arena, &[("team.test", &["127.0.0.1", "127.0.0.2"])]);
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     assert!(served(&second) > 50, "{}", served(&second));
     second.signal(Signal::STOP);
     let silent = format!("team: {} gave no answer with the right token for ten seconds", second.endpoint);
@@ -181,7 +179,7 @@ fn an_address_that_falls_silent_loses_its_part_alone_and_gets_it_back() {
     let says = |arena: &mut Arena, message: &str| {
         let said = |line: &str| line.contains(message).then_some(());
         let generator = arena.generators.get_mut("g1").expect("it serves");
-        generator.wait_for(message, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+        generator.wait_for(message, WAIT_MAX, said).unwrap_or_else(|error| panic!("{error}"));
     };
     says(&mut arena, &silent);
     // What was under way there fails within its timeout; from then on the other one answers everything.
@@ -212,10 +210,10 @@ fn a_second_address_of_a_rivals_server_gets_nothing_where_servers_have_to_say_wh
         .with("carol", &carol.endpoint);
     let mut arena = Arena::of(Stage::light(), &contest, &["g1"]);
     let start_at = arena.arm(&["g1"]);
-    wait_until(start_at + SECOND);
+    sleep_until(start_at + SECOND);
     let told = arena.prepared("bobby", |_| true);
     assert!(!told.ready && told.message.contains("expected: Team: bobby; received: Team: alice"), "{told:?}");
-    wait_until(start_at + 5 * SECOND);
+    sleep_until(start_at + 5 * SECOND);
     assert!(served(&carol) > 300, "she says whose server it is: {}", served(&carol));
     // After her admission she puts another's in its place, as a relay would.
     let place = carol.endpoint.clone();
@@ -223,7 +221,7 @@ fn a_second_address_of_a_rivals_server_gets_nothing_where_servers_have_to_say_wh
     let relay = start("relay", &["--listen", &place, "--team", "alice"]);
     let generator = arena.generators.get_mut("g1").expect("it serves");
     let said = |line: &str| (line.contains("carol is not ready") && line.contains("team: ")).then_some(());
-    generator.wait_for("carol is not ready", TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for("carol is not ready", WAIT_MAX, said).unwrap_or_else(|error| panic!("{error}"));
     std::thread::sleep(Duration::from_secs(2));
     let lost = served(&relay);
     std::thread::sleep(Duration::from_secs(8));
@@ -244,7 +242,7 @@ fn a_name_that_is_pointed_at_a_newcomers_server_before_she_has_joined_takes_noth
     point(&arena, &[("bobby.test", &["127.0.0.2"])]);
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     // She has typed it, and he points his name there while she is on her way in.
     let since = start + SECOND;
     point(&arena, &[("bobby.test", &["127.0.0.1"])]);
@@ -255,7 +253,7 @@ fn a_name_that_is_pointed_at_a_newcomers_server_before_she_has_joined_takes_noth
     let told = arena.prepared("bobby", |told| !told.ready);
     assert!(told.message.contains("another contestant's, who named it first"), "{told:?}");
     assert!(arena.prepared("zoe", |told| told.ready).admitted == [zoe.endpoint.clone()]);
-    wait_until(at);
+    sleep_until(at);
     let before = served(&bobs);
     let tallies = arena.sealed();
     lost_nothing(&tallies, &["zoe"], 800);
@@ -280,7 +278,7 @@ fn practice_a_new_address_and_a_moved_endpoint_have_to_say_whose_they_are_too() 
     let practised = arena.practised("p1");
     assert!(practised.message.contains(refusal), "{practised:?}");
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     point(&arena, &[("bobby.test", &["127.0.0.2", "127.0.0.3"])]);
     let told = arena.prepared("bobby", |told| told.message.contains(refusal));
     assert!(told.ready && told.admitted == [bobs.endpoint.clone()], "{told:?}");

@@ -12,12 +12,12 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::reader::RoundTotals;
+use flowtest_testkit::{WAIT_MAX, wait_until_or};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const SECOND: u64 = 1_000_000;
 /// From arming to the start: the least that is allowed, and some time to get there.
 pub(crate) const LEAD_US: u64 = 5_500_000;
@@ -26,7 +26,7 @@ pub(crate) const LEAD_US: u64 = 5_500_000;
 pub(crate) struct Arena {
     pub(crate) stage: Stage,
     pub(crate) redis: Redis,
-    pub(crate) organiser: ControlStore,
+    pub(crate) control_store: ControlStore,
     pub(crate) generators: BTreeMap<String, Child>,
     pub(crate) hosts: PathBuf,
 }
@@ -40,7 +40,7 @@ impl Arena {
         let mut connection =
             redis::Client::open(self.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
         redis::cmd("DEL").arg("flowtest:{arena}:control").exec(&mut connection).expect("it is gone");
-        self.organiser.control.revision = 0;
+        self.control_store.control.revision = 0;
         let prepared = || {
             let dashboard = Dashboard::start(self.stage.folder(), &self.redis.url(), "arena")?;
             dashboard.create_admin("ada", PASSWORD)?;
@@ -67,10 +67,10 @@ impl Arena {
 
     pub(crate) fn of(stage: Stage, contest: &ContestFile, generators: &[&str]) -> Arena {
         let redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
-        let organiser = ControlStore::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
+        let control_store = ControlStore::open(&redis.url(), contest).unwrap_or_else(|error| panic!("{error}"));
         let hosts = stage.folder().join("hosts");
         std::fs::write(&hosts, "").expect("it is written");
-        let mut arena = Arena { stage, redis, organiser, generators: BTreeMap::new(), hosts };
+        let mut arena = Arena { stage, redis, control_store, generators: BTreeMap::new(), hosts };
         for generator in generators {
             arena.serve(generator);
         }
@@ -110,39 +110,36 @@ impl Arena {
     /// Waits until it serves.
     pub(crate) fn serves(&mut self, generator: &str, mut child: Child) {
         child
-            .wait_for("serves", TIMEOUT, |line| line.contains("serves").then_some(()))
+            .wait_for("serves", WAIT_MAX, |line| line.contains("serves").then_some(()))
             .unwrap_or_else(|error| panic!("{error}"));
         self.generators.insert(generator.to_owned(), child);
     }
 
     pub(crate) fn arm(&mut self, generators: &[&str]) -> UtcUs {
         let start = utc_us() + LEAD_US;
-        self.organiser.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
+        self.control_store.arm(start, generators).unwrap_or_else(|error| panic!("{error}"));
         start
     }
 
     pub(crate) fn make(&mut self, change: Change) {
-        self.organiser.make(change).unwrap_or_else(|error| panic!("{error}"));
+        self.control_store.make(change).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// What Redis holds of the round; nothing before the first generator has joined it.
     pub(crate) fn read(&mut self) -> Option<RoundTotals> {
-        let (contest, round) = (self.organiser.contest().to_owned(), self.organiser.control.round.expect("a round"));
-        self.organiser.scoreboard().read_round(&contest, &round).ok()
+        let (contest, round) =
+            (self.control_store.contest().to_owned(), self.control_store.control.round.expect("a round"));
+        self.control_store.scoreboard().read_round(&contest, &round).ok()
     }
 
     /// Waits until Redis has sealed the round.
     pub(crate) fn sealed(&mut self) -> BTreeMap<String, Tally> {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let totals = self.read();
-            if let Some(totals) = totals.as_ref().filter(|totals| totals.state == State::Sealed) {
-                assert_eq!(totals.junk, Vec::<String>::new());
-                return totals.contestants.iter().map(|(name, row)| (name.clone(), row.tally)).collect();
-            }
-            assert!(Instant::now() < until, "not sealed: {totals:?}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let totals = wait_until_or("the seal", || match self.read() {
+            Some(totals) if totals.state == State::Sealed => Ok(totals),
+            other => Err(format!("{other:?}; {}", self.last_words())),
+        });
+        assert_eq!(totals.junk, Vec::<String>::new());
+        totals.contestants.into_iter().map(|(name, row)| (name, row.tally)).collect()
     }
 
     pub(crate) fn last_words(&self) -> String {
@@ -160,12 +157,12 @@ impl Arena {
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.arg(doing).args(["--redis", &self.redis.url(), "--journal"]);
         command.args(generators.iter().map(|generator| self.journal(generator).folder().to_owned()));
-        let audit = Child::start(doing, &command).and_then(|child| child.wait(TIMEOUT));
+        let audit = Child::start(doing, &command).and_then(|child| child.wait(WAIT_MAX));
         audit.unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
-pub(crate) fn wait_until(utc: UtcUs) {
+pub(crate) fn sleep_until(utc: UtcUs) {
     std::thread::sleep(Duration::from_micros(utc.saturating_since(utc_us())));
 }
 

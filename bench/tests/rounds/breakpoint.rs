@@ -2,7 +2,7 @@
 //! step again. Each play takes minutes in which next to nothing is done, so one of them is always played and the others are
 //! played in the long form.
 
-use crate::arena::{Arena, SECOND, wait_until};
+use crate::arena::{Arena, SECOND, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::child::Child;
 use flowtest_bench::contest_box::ContestFile;
@@ -11,6 +11,7 @@ use flowtest_contest::breakpoint::{Breakpoint, Climber, DECIDE_US, Decision};
 use flowtest_contest::contest::{self, Contest, Load};
 use flowtest_contest::ladder::{LadderTerms, Pass, Step, Unbroken};
 use flowtest_contest::lifecycle::Change;
+use flowtest_testkit::is_long;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -21,10 +22,6 @@ use std::time::Duration;
 const GENERATORS: [&str; 2] = ["g1", "g2"];
 /// Plays of the long form.
 const PLAYS: usize = 10;
-
-fn is_long() -> bool {
-    std::env::var_os("FLOWTEST_LONG").is_some()
-}
 
 const TIMEOUT_US: u64 = 500_000;
 /// A hold of three seconds, the timeout, and three seconds to decide.
@@ -61,7 +58,7 @@ fn empty(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
     let mut arena = Arena::of(stage, &file, &[]);
     let climb =
         contest::Phase { duration_us: steps * STEP_US, load: Load::Breakpoint(terms), connections: 400, scored: true };
-    let contest = Contest { phases: vec![climb], ..arena.organiser.control.contest.clone() };
+    let contest = Contest { phases: vec![climb], ..arena.control_store.control.contest.clone() };
     arena.make(Change::Edit { contest: Box::new(contest), ids: Default::default(), since: Default::default() });
     arena
 }
@@ -78,8 +75,9 @@ fn bounded(capacities: &[(&str, u64)], steps: u64) -> Arena {
 
 /// What was decided last of all contestants.
 fn found(arena: &mut Arena) -> Vec<Climber> {
-    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
-    let newest = arena.organiser.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
+    let (contest, round) =
+        (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
+    let newest = arena.control_store.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
     newest.unwrap_or_else(|| panic!("nothing was decided: {}", arena.last_words())).climbers
 }
 
@@ -110,12 +108,12 @@ fn climb(capacities: &[(&str, u64)], steps: u64, dies: bool) -> Option<String> {
     let mut arena = bounded(capacities, steps);
     let start = arena.arm(&GENERATORS);
     if dies {
-        wait_until(start + 2 * STEP_US + 2 * SECOND);
+        sleep_until(start + 2 * STEP_US + 2 * SECOND);
         arena.generators.remove("g1").expect("it serves").kill().unwrap_or_else(|error| panic!("{error}"));
-        wait_until(start + 3 * STEP_US + 2 * SECOND);
+        sleep_until(start + 3 * STEP_US + 2 * SECOND);
         arena.serve_with("g1", &["--keep"]);
     }
-    wait_until(start + steps * STEP_US);
+    sleep_until(start + steps * STEP_US);
     let tallies = arena.sealed();
     let climbers = found(&mut arena);
     // What was in flight when a generator was killed has no outcome: less than what falls due in a second.
@@ -132,11 +130,12 @@ fn climb(capacities: &[(&str, u64)], steps: u64, dies: bool) -> Option<String> {
 
 /// What somebody writes into Redis in the place of a decision is told, and what Redis loses comes back from the journals.
 fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
-    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
+    let (contest, round) =
+        (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
     let key = |step: &str| format!("flowtest:{{{contest}}}:breakpoint:{round}:{step}");
     let client = redis::Client::open(arena.redis.url()).expect("an address");
     let mut connection = client.get_connection().expect("Redis is there");
-    let newest = arena.organiser.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
+    let newest = arena.control_store.scoreboard().read_newest_step(&contest, &round).expect("Redis is there");
     let newest = newest.expect("something was decided");
     let mut forged = newest.clone();
     forged.climbers[0].holds = 90_000;
@@ -214,7 +213,7 @@ fn a_small_fleet_is_nobodys_limit() {
     let steps = 24;
     let mut arena = arena(&[("bounded", &["--capacity", "300"]), ("wide", &["--faults", SLOWLY])], terms, steps);
     let start = arena.arm(&GENERATORS);
-    wait_until(start);
+    sleep_until(start);
     // From here on it opens no more than these: connections, or anything else.
     for generator in GENERATORS {
         let id = arena.generators[generator].id();
@@ -223,7 +222,7 @@ fn a_small_fleet_is_nobodys_limit() {
         let process = Pid::from_raw(id.cast_signed()).expect("it runs");
         prlimit(Some(process), Resource::Nofile, limit).expect("it is ours");
     }
-    wait_until(start + steps * STEP_US);
+    sleep_until(start + steps * STEP_US);
     arena.sealed();
     let climbers = found(&mut arena);
     assert_found(&climbers, &[("bounded", 300)], &arena.last_words());
@@ -252,7 +251,7 @@ fn nobody_holds_others_down() {
     ];
     let mut arena = arena(cast, terms, steps);
     let start = arena.arm(&GENERATORS);
-    wait_until(start + steps * STEP_US);
+    sleep_until(start + steps * STEP_US);
     arena.sealed();
     let climbers = found(&mut arena);
     assert_found(&climbers, &[("b", 260), ("c", 420)], &arena.last_words());
@@ -332,17 +331,19 @@ fn nobody_loses_its_climb_while_redis_is_slow_or_away() {
     let start = arena.arm(&GENERATORS);
     // (in which step, for how long, how long an answer takes)
     for (step, seconds, takes_ms) in [(2, 13, 1_000), (6, 9, AWAY), (10, 7, 300)] {
-        wait_until(start + step * STEP_US + 2 * SECOND);
+        sleep_until(start + step * STEP_US + 2 * SECOND);
         proxy.takes(takes_ms);
-        wait_until(start + step * STEP_US + (2 + seconds) * SECOND);
+        sleep_until(start + step * STEP_US + (2 + seconds) * SECOND);
         proxy.takes(0);
     }
-    wait_until(start + steps * STEP_US);
+    sleep_until(start + steps * STEP_US);
     arena.sealed();
     let climbers = found(&mut arena);
     assert_found(&climbers, &[("b", 260)], &arena.last_words());
-    let (contest, round) = (arena.organiser.contest().to_owned(), arena.organiser.control.round.expect("a round"));
-    let decisions = arena.organiser.scoreboard().read_steps(&contest, &round, 0, steps as u32).expect("Redis is there");
+    let (contest, round) =
+        (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
+    let decisions =
+        arena.control_store.scoreboard().read_steps(&contest, &round, 0, steps as u32).expect("Redis is there");
     let wide = |decision: &Decision| decision.climbers.iter().find(|climber| climber.contestant == "wide").cloned();
     let held: Vec<u64> = decisions.iter().filter_map(wide).map(|climber| climber.holds).collect();
     assert!(held.is_sorted() && held.last() > Some(&1_000), "{held:?}");

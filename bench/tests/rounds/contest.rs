@@ -4,8 +4,9 @@ use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Board, ContestFile, Generator, Redis, Target};
 use flowtest_contract::{Rules, Tally};
+use flowtest_testkit::wait_until_or;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// From writing the contest to its first request.
@@ -86,11 +87,11 @@ fn redis_that_is_killed_wiped_and_restarted_in_mid_run_ends_up_with_the_generato
     let mut generator = Generator::run(&path, Some(&redis.url()), stage.folder(), &["--quiet"]).expect("it starts");
 
     let mut board = Board::connect(&redis.url(), "outage").unwrap_or_else(|error| panic!("{error}"));
-    let until = Instant::now() + TIMEOUT;
-    while !board.read().is_ok_and(|totals| totals.is_some_and(|totals| !totals.contestants.is_empty())) {
-        assert!(Instant::now() < until && generator.is_running(), "no rows: {}", generator.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_or("a row", || {
+        assert!(generator.is_running(), "no rows: {}", generator.last_words());
+        let totals = board.read().ok().flatten().filter(|totals| !totals.contestants.is_empty());
+        totals.ok_or_else(|| generator.last_words())
+    });
     redis.kill().expect("it dies");
     std::thread::sleep(Duration::from_millis(1500));
     redis.wipe().expect("its folder is ours");

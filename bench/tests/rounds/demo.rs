@@ -1,10 +1,11 @@
 //! The demo: exact at its end, and gone without a trace however it ends.
 
 use flowtest_bench::child::{Child, Ended, sibling};
+use flowtest_testkit::wait_until_or;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// A variable that every child inherits, so that whatever is left behind can be found.
@@ -39,11 +40,10 @@ fn wait_until_it_runs(child: &mut Child) {
 
 fn assert_nothing_is_left(mark: &str, ended: &Ended) {
     // The kernel needs a moment to let go of a process that was killed.
-    let until = Instant::now() + Duration::from_secs(5);
-    while !marked(mark).is_empty() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(marked(mark), Vec::new(), "{}", ended.stdout);
+    wait_until_or("the end of them all", || match marked(mark) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}: {}", ended.stdout)),
+    });
     // redis-server writes its title over its environment, so it is looked for at its port.
     let address =
         ended.stdout.split("redis://").nth(1).and_then(|rest| rest.split('/').next()).expect("its URL is told");

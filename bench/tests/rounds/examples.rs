@@ -5,11 +5,10 @@ use flowtest_bench::contest_box::{Generator, Journal};
 use flowtest_contest::contest::Load;
 use flowtest_contest::endpoint::Scheme;
 use flowtest_contest::{Contest, Endpoint};
+use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long each phase is played: long enough for a ramp, and a whole number of requests at each rate but one.
 const LENGTH: &str = "400ms";
 /// The part of each rate that is asked for, since others play on the same two cores.
@@ -39,7 +38,7 @@ fn the_breakpoint_finds_what_each_server_holds_and_the_audit_decides_the_same() 
     let journal = Journal::in_folder(stage.folder());
     let folder = journal.folder().to_string_lossy().into_owned();
     let generator = Generator::run(&path, None, stage.folder(), &["--quiet", "--journal", &folder]).expect("it starts");
-    let outcome = generator.wait(3 * TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.wait(3 * WAIT_MAX).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     for (name, capacity) in [("alice", 230), ("bob", 320)] {
         let holds = outcome.figures(name)["holds"].as_u64().unwrap_or_else(|| panic!("{name}: {}", outcome.json));
@@ -136,7 +135,8 @@ fn every_example_is_played_and_each_tally_is_exact() {
         let path = stage.folder().join("contest.toml");
         std::fs::write(&path, text).expect("it is written");
         let generator = Generator::run(&path, None, stage.folder(), &["--quiet"]);
-        let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+        let outcome =
+            generator.and_then(|generator| generator.wait(WAIT_MAX)).unwrap_or_else(|error| panic!("{error}"));
         assert!(outcome.is_whole(), "{named}: {}", outcome.said);
         let (tallies, points) = (outcome.tallies().unwrap_or_else(|error| panic!("{error}")), outcome.points());
         assert_eq!(tallies.len(), written.contestants.len(), "{named}");

@@ -1,10 +1,10 @@
 //! Servers whose handshakes are slow, endless, huge or broken, beside honest ones, which lose nothing.
 
-use crate::arena::TIMEOUT;
 use crate::stage::Stage;
 use flowtest_bench::contest_box::certificate::Dates;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Certificate, ContestFile, Generator, Injected, Journal};
+use flowtest_testkit::WAIT_MAX;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -311,7 +311,7 @@ fn is_judged() -> bool {
     let journal = Journal::in_folder(stage.folder());
     let [journal_flag, folder] = journal.flags();
     let generator = Generator::run(&path, None, stage.folder(), &["--quiet", &journal_flag, &folder, "--ca", &ca]);
-    let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.and_then(|generator| generator.wait(WAIT_MAX)).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     let tallies = outcome.tallies().unwrap_or_else(|error| panic!("{error}"));
     // Of these something has to be known, however late we were.

@@ -1,6 +1,6 @@
 //! Generators that die, come back, come late and leave while a round is played, and shares that go to others without a pause.
 
-use crate::arena::{Arena, SECOND, TIMEOUT, perfect, wait_until};
+use crate::arena::{Arena, SECOND, perfect, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::child::Child;
 use flowtest_bench::contest_box::ContestFile;
@@ -10,9 +10,10 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Rules, Tally, utc_us};
+use flowtest_testkit::{WAIT_MAX, is_long, wait_until_or};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const KEEP: &[&str] = &["--keep"];
 /// What a process that is killed has counted and not on disk, at the most, on a machine that is busy with other tests.
@@ -21,42 +22,31 @@ const UNSYNCED_US: u64 = 2_000_000;
 /// From the death of a generator to the split without it: five seconds, and one for a machine that is busy with other tests.
 const HEALED_US_MAX: u64 = 6 * SECOND;
 
-fn is_long() -> bool {
-    std::env::var_os("FLOWTEST_LONG").is_some()
-}
-
 impl Arena {
     /// The newest split, as the document in Redis has it.
     fn split(&mut self) -> Vec<String> {
-        self.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-        self.organiser.control.split.clone()
+        self.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+        self.control_store.control.split.clone()
     }
 
     /// Waits until these share the round by a split that counts, and says since when.
     fn wait_for_split(&mut self, names: &[&str]) -> UtcUs {
-        let until = Instant::now() + TIMEOUT;
         let sorted = |mut names: Vec<String>| {
             names.sort();
             names
         };
-        while sorted(self.split()) != names {
-            assert!(Instant::now() < until, "{:?} instead of {names:?}; {}", self.split(), self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let from = self.organiser.control.timeline.splits.last().expect("it is armed").from;
-        wait_until(from);
+        wait_until_or(&format!("a split of {names:?}"), || match sorted(self.split()) {
+            split if split == names => Ok(()),
+            other => Err(format!("{other:?}; {}", self.last_words())),
+        });
+        let from = self.control_store.control.timeline.splits.last().expect("it is armed").from;
+        sleep_until(from);
         from
     }
 
     /// Waits until a generator says why it does not play.
     pub(crate) fn wait_for_trouble(&mut self, generator: &str) -> String {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            if let Some(trouble) = self.health(generator).trouble {
-                return trouble;
-            }
-            assert!(Instant::now() < until, "it says nothing; {}", self.last_words());
-        }
+        wait_until_or("its trouble", || self.health(generator).trouble.ok_or_else(|| self.last_words()))
     }
 
     fn kill(&mut self, generator: &str) {
@@ -67,7 +57,7 @@ impl Arena {
     fn end(&mut self, generator: &str) {
         let child: Child = self.generators.remove(generator).expect("it serves");
         child.signal(Signal::TERM);
-        let ended = child.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+        let ended = child.wait(WAIT_MAX).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     }
 }
@@ -97,11 +87,11 @@ fn one_that_is_killed_and_comes_back_costs_five_seconds_of_its_share_at_the_most
     arena.serve_with("g2", KEEP);
     arena.serve_with("g3", KEEP);
     let start = arena.arm(&all);
-    wait_until(start + killed * SECOND);
+    sleep_until(start + killed * SECOND);
     let died = utc_us();
     arena.kill("g1");
     let healed = arena.wait_for_split(&["g2", "g3"]);
-    wait_until(start + back * SECOND);
+    sleep_until(start + back * SECOND);
     arena.serve("g1");
     arena.wait_for_split(&all);
     let tallies = arena.sealed();
@@ -129,9 +119,9 @@ fn a_dashboard_keeps_the_split_by_itself_and_its_page_says_who_plays() {
         let page = admin.visitor.open("/setting").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
         assert!(page.text.contains(part), "nothing of {part:?}: {}", page.text);
     };
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let start = arena.organiser.control.timeline.start_at.expect("it is armed");
-    wait_until(start + 3 * SECOND);
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let start = arena.control_store.control.timeline.start_at.expect("it is armed");
+    sleep_until(start + 3 * SECOND);
     says("plays 1 of 2 since");
     let died = utc_us();
     arena.kill("g1");
@@ -171,15 +161,15 @@ fn joins_leaves_a_moved_deadline_and_a_pause_leave_totals_exact() {
     let mut arena = Arena::of(stage, &contest, &[]);
     arena.serve_with("g1", KEEP);
     all[1..half].iter().for_each(|name| arena.serve(name));
-    arena.organiser.arm(start, &all[..half]).unwrap_or_else(|error| panic!("{error}"));
+    arena.control_store.arm(start, &all[..half]).unwrap_or_else(|error| panic!("{error}"));
     // Half of them come late, one before the start and the others after it.
     arena.serve(all[half]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.make(Change::Begin);
     arena.make(Change::MoveDeadline { deadline: DeadlineName::Version, to: flip });
     all[half + 1..].iter().for_each(|name| arena.serve(name));
     arena.wait_for_split(all);
-    wait_until(flip + SECOND);
+    sleep_until(flip + SECOND);
     // One leaves in order, and others take its share before it goes.
     arena.end("g2");
     arena.make(Change::Pause);
@@ -193,8 +183,8 @@ fn joins_leaves_a_moved_deadline_and_a_pause_leave_totals_exact() {
     let tallies = arena.sealed();
     assert_eq!(lost(&tallies, rate * length), 0);
     arena.assert_proved(all);
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let splits = &arena.organiser.control.timeline.splits;
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let splits = &arena.control_store.control.timeline.splits;
     assert!(splits.len() >= 6, "{splits:?}");
 }
 
@@ -203,9 +193,9 @@ fn without_a_keeper_the_split_stays() {
     let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(8), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.kill("g2");
-    wait_until(start + 8 * SECOND);
+    sleep_until(start + 8 * SECOND);
     assert_eq!(arena.split(), ["g1", "g2"]);
     // It ends what it had begun, and the other seals.
     arena.serve("g2");
@@ -219,7 +209,7 @@ fn one_that_could_not_be_armed_is_tried_again_and_plays_from_the_start() {
     let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 200, &["g1"]);
     // Wider than its own machine allows: the policy is mended while there is time.
-    let mut wide = arena.organiser.control.contest.policy.clone();
+    let mut wide = arena.control_store.control.contest.policy.clone();
     let right = wide.clone();
     wide.allow.push("10.0.0.0/8".parse().expect("a network"));
     arena.make(Change::Policy(wide));
@@ -266,7 +256,7 @@ fn one_that_was_away_when_the_round_began_joins_late_and_nothing_is_lost() {
     arena.generators["g2"].signal(Signal::STOP);
     let start = arena.arm(&["g1", "g2"]);
     arena.wait_for_split(&["g1"]);
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     arena.generators["g2"].signal(Signal::CONT);
     arena.wait_for_split(&["g1", "g2"]);
     let tallies = arena.sealed();
@@ -282,7 +272,7 @@ fn one_that_stands_still_is_left_out_and_sends_nothing_of_what_went_to_others() 
     arena.serve_with("g1", KEEP);
     arena.serve("g2");
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     let stopped = utc_us();
     arena.generators["g2"].signal(Signal::STOP);
     let dead_us = arena.wait_for_split(&["g1"]) - stopped;

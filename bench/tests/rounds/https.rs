@@ -1,7 +1,7 @@
 //! Contestants over https beside those over http: exact, proved, kept out where nobody trusts them, and moving in mid-round.
 
 use crate::addresses::{lost_nothing, point};
-use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
+use crate::arena::{Arena, SECOND, served, sleep_until};
 use crate::practice::tally;
 use crate::stage::Stage;
 use flowtest_bench::child::Child;
@@ -12,10 +12,11 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeState, ProbeAnswer, ProbeRequest};
+use flowtest_testkit::{WAIT_MAX, wait_until_or};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A certificate for this machine, in the stage's folder.
 fn certificate(stage: &Stage, name: &str, hosts: &[&str], dates: Dates) -> Certificate {
@@ -46,15 +47,11 @@ impl Arena {
         let (id, contestant, endpoint) = (contestant.to_owned(), contestant.to_owned(), endpoint.to_owned());
         let request =
             ProbeRequest { id: id.clone(), at: utc_us(), contestant, endpoint, automatic: false, deadlines: None };
-        self.organiser.scoreboard().ask_probe("arena", &request).expect("it is put");
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            if let Some(answer) = self.organiser.scoreboard().read_probe("arena", &id).expect("Redis answers") {
-                return answer;
-            }
-            assert!(Instant::now() < until, "{}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.control_store.scoreboard().ask_probe("arena", &request).expect("it is put");
+        wait_until_or("the answer", || {
+            let answer = self.control_store.scoreboard().read_probe("arena", &id).expect("Redis answers");
+            answer.ok_or_else(|| self.last_words())
+        })
     }
 }
 
@@ -66,7 +63,7 @@ fn run_from_file(stage: &Stage, contest: &ContestFile, trusted: &Certificate) ->
     let [journal_flag, folder] = journal.flags();
     let flags = ["--quiet", &journal_flag, &folder, "--ca", &trusted.path()];
     let generator = Generator::run(&path, None, stage.folder(), &flags);
-    let outcome = generator.and_then(|generator| generator.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = generator.and_then(|generator| generator.wait(WAIT_MAX)).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{}", outcome.said);
     (journal, outcome.tallies().unwrap_or_else(|error| panic!("{error}")))
 }
@@ -162,7 +159,7 @@ fn whom_redis_is_trusted_by_says_nothing_about_contestants_and_the_other_way_rou
     // Nor the other way round.
     let mut command = arena.command(&redis, "g2", "g2", &["--ca", &own.path()]);
     let child = Child::start("g2", command.env("SSL_CERT_FILE", honest.path()));
-    let ended = child.and_then(|child| child.wait(TIMEOUT)).unwrap_or_else(|error| panic!("{error}"));
+    let ended = child.and_then(|child| child.wait(WAIT_MAX)).unwrap_or_else(|error| panic!("{error}"));
     assert!(!ended.status.success() && ended.stderr.contains("certificate"), "{}", ended.stderr);
 }
 
@@ -185,11 +182,11 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     let trouble = arena.health("g1").tls_trouble.unwrap_or_default();
     assert!(trouble.contains("install the system's authorities"), "{trouble:?}");
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     // Nobody moves there without its old server being shut.
     let endpoint = sealed.parse().expect("an endpoint");
     arena.make(Change::Endpoint { contestant: "carol".to_owned(), endpoint });
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     arena.stage.target("carol").signal(Signal::STOP);
     let tallies = arena.sealed();
     arena.stage.target("carol").signal(Signal::CONT);
@@ -199,7 +196,7 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     assert_eq!((bob.due, bob.own_fault), (400, 400), "{}", arena.last_words());
     let paid = 200 * i128::from(carol.token_right) - carol.points(&Rules::default());
     assert!(carol.due == 400 && carol.own_fault >= 200 && paid == 0, "{carol:?}; {}", arena.last_words());
-    let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
+    let errors = arena.control_store.scoreboard().read_errors("arena", "bob").expect("Redis is there");
     let is_told = errors.iter().any(|error| error.message.contains("no authority by which it could trust"));
     assert!(is_told, "{errors:?}; {}", arena.last_words());
 }
@@ -222,17 +219,17 @@ fn nobody_is_let_in_by_a_certificate_that_is_not_trusted_until_the_contest_takes
     let trusted = [&honest, &expired, &other].map(Certificate::path).join(",");
     arena.serve_with("g1", &["--ca", &trusted]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     // (who, why it gets nothing)
     let kept_out =
         [("expired", "expired on 2021-01-01"), ("other", "for another name"), ("alone", "nobody trusted has signed")];
     for (name, why) in kept_out {
         assert_eq!(served(arena.stage.target(name)), 0, "{name}");
-        let errors = arena.organiser.scoreboard().read_errors("arena", name).expect("Redis is there");
+        let errors = arena.control_store.scoreboard().read_errors("arena", name).expect("Redis is there");
         let is_told = errors.iter().any(|error| error.kind == "prepare" && error.message.contains(why));
         assert!(is_told, "{name}: {errors:?}; {}", arena.last_words());
     }
-    let mut policy = arena.organiser.control.contest.policy.clone();
+    let mut policy = arena.control_store.control.contest.policy.clone();
     policy.tls = TlsTrust::Any;
     arena.make(Change::Policy(policy));
     let mut tallies = arena.sealed();
@@ -258,14 +255,14 @@ fn a_move_from_http_to_https_and_back_in_mid_round_loses_nothing() {
     arena.serve_with("g1", &["--ca", &honest.path()]);
     let start = arena.arm(&["g1"]);
     let handshakes = |arena: &Arena| arena.stage.target("bob").handshakes().unwrap_or_else(|error| panic!("{error}"));
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     assert_eq!(handshakes(&arena), 0, "plain at first");
     let go = |arena: &mut Arena, endpoint: &str| {
         let endpoint = endpoint.parse().expect("an endpoint");
         arena.make(Change::Endpoint { contestant: "bob".to_owned(), endpoint });
     };
     go(&mut arena, &sealed);
-    wait_until(start + 6 * SECOND);
+    sleep_until(start + 6 * SECOND);
     let shaken = handshakes(&arena);
     assert!(shaken > 0, "{}", arena.last_words());
     go(&mut arena, &plain);
@@ -290,7 +287,7 @@ fn a_certificate_that_expires_in_mid_round_costs_what_any_failure_does_and_says_
     std::fs::write(&trusted, now + &std::fs::read_to_string(over.path()).expect("it was made")).expect("written");
     arena.serve_with("g1", &["--ca", trusted.to_str().expect("text")]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + 4 * SECOND);
+    sleep_until(start + 4 * SECOND);
     // Its files are others by now; a reload shows them.
     arena.stage.target("bob").signal(Signal::HUP);
     let mut tallies = arena.sealed();
@@ -301,7 +298,7 @@ fn a_certificate_that_expires_in_mid_round_costs_what_any_failure_does_and_says_
     // A connection rests after two failures in a row, and with all of them at rest what falls due is missed.
     assert_eq!(bob.failures(), bob.tls + bob.reset + bob.missed, "{bob:?}");
     assert_eq!(bob.points(&Rules::default()), 200 * i128::from(bob.token_right) - 200 * i128::from(bob.failures()));
-    let errors = arena.organiser.scoreboard().read_errors("arena", "bob").expect("Redis is there");
+    let errors = arena.control_store.scoreboard().read_errors("arena", "bob").expect("Redis is there");
     let is_told = errors.iter().any(|error| error.kind == "tls" && error.message.contains("expired on 2021-01-01"));
     assert!(is_told, "{errors:?}");
     lost_nothing(&tallies, &["alice"], 400);
@@ -373,16 +370,16 @@ fn an_address_that_fell_silent_is_asked_over_https_and_gets_its_part_again() {
     point(&arena, &[("shop.test", &["127.0.0.1", "127.0.0.2"])]);
     arena.serve_with("g1", &["--ca", &honest.path()]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     assert!(served(&second) > 50, "{}", arena.last_words());
     second.signal(Signal::STOP);
     let generator = arena.generators.get_mut("g1").expect("it serves");
     let told = |part: &'static str| move |line: &str| line.contains(part).then_some(());
     let quiet = "gets one probe a second";
-    generator.wait_for(quiet, TIMEOUT, told(quiet)).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for(quiet, WAIT_MAX, told(quiet)).unwrap_or_else(|error| panic!("{error}"));
     second.signal(Signal::CONT);
     let again = "gets its part of the requests again";
-    generator.wait_for(again, TIMEOUT, told(again)).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for(again, WAIT_MAX, told(again)).unwrap_or_else(|error| panic!("{error}"));
     let before = served(&second);
     let tally = arena.sealed()["shop"];
     assert!(served(&second) > before + 50, "{tally:?}; {}", arena.last_words());

@@ -1,7 +1,7 @@
 //! Contestants that come while a round is played, and those that are never ready.
 
 use crate::addresses::point;
-use crate::arena::{Arena, PASSWORD, SECOND, perfect, served, wait_until};
+use crate::arena::{Arena, PASSWORD, SECOND, perfect, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::visitor::Page;
@@ -10,9 +10,8 @@ use flowtest_bench::error::Error;
 use flowtest_contest::contest::Absent;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contract::Rules;
-use std::time::{Duration, Instant};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use flowtest_testkit::wait_until_or;
+use std::time::Duration;
 
 fn target(name: &str, flags: &[&str]) -> Target {
     Target::start(name, flags).unwrap_or_else(|error| panic!("{error}"))
@@ -24,11 +23,11 @@ fn a_contestant_joins_in_mid_round_at_one_instant_and_has_exact_points() {
     let zoe = target("zoe", &[]);
     let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(12), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let at = start + 7 * SECOND;
     let endpoint = zoe.endpoint.parse().expect("an endpoint");
     arena.make(Change::Join { contestant: "zoe".to_owned(), id: Some("u9".to_owned()), endpoint, since: start, at });
-    wait_until(at - 200_000);
+    sleep_until(at - 200_000);
     let asked = served(&zoe);
     assert!(asked < 30, "before her instant she is asked, and not flooded: {asked}");
     let mut tallies = arena.sealed();
@@ -51,7 +50,7 @@ fn who_is_never_ready_is_charged_what_falls_due_and_told_why() {
     assert_eq!(late.points(&Rules::default()), -200 * 1200);
     perfect(&tallies, 1200);
     arena.assert_proved(&["g1", "g2"]);
-    let errors = arena.organiser.scoreboard().read_errors("arena", "late").expect("Redis is there");
+    let errors = arena.control_store.scoreboard().read_errors("arena", "late").expect("Redis is there");
     let is_told = |message: &str| errors.iter().any(|error| error.message.contains(message));
     assert!(is_told("this endpoint is not admitted"), "{errors:?}");
 }
@@ -60,7 +59,7 @@ fn who_is_never_ready_is_charged_what_falls_due_and_told_why() {
 fn with_absence_free_nothing_falls_due_to_who_is_not_ready() {
     let stage = Stage::light().contestant("alice", &[]).contestant("late", &["--faults", "status:1=503"]);
     let mut arena = Arena::open(stage, &["alice", "late"], Duration::from_secs(4), 200, &["g1"]);
-    arena.organiser.control.contest.absent = Absent::Free;
+    arena.control_store.control.contest.absent = Absent::Free;
     arena.arm(&["g1"]);
     let mut tallies = arena.sealed();
     let late = tallies.remove("late").unwrap_or_default();
@@ -77,9 +76,9 @@ fn who_comes_with_the_server_of_another_does_not_join_and_is_told_why() {
     let mut arena = Arena::open(stage, &["alice"], phase.length, 100, &["g1"]);
     point(&arena, &[("mallory.test", &["127.0.0.1"])]);
     let (mut dashboard, _admin) = arena.hand_over(phase, &endpoint);
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let start = arena.organiser.control.timeline.start_at.expect("it is armed");
-    wait_until(start + 2 * SECOND);
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let start = arena.control_store.control.timeline.start_at.expect("it is armed");
+    sleep_until(start + 2 * SECOND);
     let come = || {
         let invitation = dashboard.invite(1)?.remove(0);
         let team = Team::register(dashboard.visitor(), &invitation, "mallory", "Mallory", PASSWORD)?;
@@ -88,18 +87,17 @@ fn who_comes_with_the_server_of_another_does_not_join_and_is_told_why() {
         Ok::<Team, Error>(team)
     };
     let team = come().unwrap_or_else(|error| panic!("{error}"));
-    let until = Instant::now() + TIMEOUT;
-    loop {
+    wait_until_or("why she does not play", || {
         let page = team.visitor.open("/index").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
-        if page.text.contains("another contestant plays with the server that your endpoint leads to") {
-            break;
-        }
-        assert!(Instant::now() < until, "it is not told; {}", page.text);
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        let is_told = page.text.contains("another contestant plays with the server that your endpoint leads to");
+        is_told.then_some(()).ok_or(page.text)
+    });
     let mut tallies = arena.sealed();
     perfect(&[("alice".to_owned(), tallies.remove("alice").expect("she plays"))].into(), 2400);
-    assert!(tallies.is_empty() && arena.organiser.control.timeline.joins.is_empty(), "nobody is charged: {tallies:?}");
+    assert!(
+        tallies.is_empty() && arena.control_store.control.timeline.joins.is_empty(),
+        "nobody is charged: {tallies:?}"
+    );
     arena.assert_proved(&["g1"]);
     dashboard.stop().unwrap_or_else(|error| panic!("{error}"));
 }
@@ -112,9 +110,9 @@ fn a_team_that_registers_in_mid_round_joins_it_and_its_page_says_when() {
     let zoe = target("zoe", &[]);
     let mut arena = Arena::open(stage, &["alice"], phase.length, 100, &["g1", "g2"]);
     let (mut dashboard, admin) = arena.hand_over(phase, &endpoint);
-    arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-    let start = arena.organiser.control.timeline.start_at.expect("it is armed");
-    wait_until(start + 2 * SECOND);
+    arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+    let start = arena.control_store.control.timeline.start_at.expect("it is armed");
+    sleep_until(start + 2 * SECOND);
     let come = || {
         let invitation = dashboard.invite(1)?.remove(0);
         let team = Team::register(dashboard.visitor(), &invitation, "zoe", "Zoe", PASSWORD)?;
@@ -124,15 +122,11 @@ fn a_team_that_registers_in_mid_round_joins_it_and_its_page_says_when() {
     let team = come().unwrap_or_else(|error| panic!("{error}"));
     let page = team.visitor.open("/index").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
     assert!(page.text.contains("A round is on, and you join it") || page.text.contains("You join the round at"));
-    let until = Instant::now() + TIMEOUT;
-    let at = loop {
-        arena.organiser.follow().unwrap_or_else(|error| panic!("{error}"));
-        if let Some(join) = arena.organiser.control.timeline.joins.first() {
-            break join.at;
-        }
-        assert!(Instant::now() < until, "she does not join; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(100));
-    };
+    let at = wait_until_or("her joining", || {
+        arena.control_store.follow().unwrap_or_else(|error| panic!("{error}"));
+        let join = arena.control_store.control.timeline.joins.first();
+        join.map(|join| join.at).ok_or_else(|| arena.last_words())
+    });
     let page = admin.visitor.open("/setting").and_then(Page::fine).unwrap_or_else(|error| panic!("{error}"));
     assert!(page.text.contains("joined the round"), "{}", page.text);
     let mut tallies = arena.sealed();

@@ -3,6 +3,8 @@
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{Board, ContestFile, Generator, Journal, Redis};
+use flowtest_contract::utc_us;
+use flowtest_testkit::{is_long, wait_until_or};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Until a generator ends that was to: what it counted while Redis was away may take it a while.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const RATE: u64 = 400;
 /// What a process that dies may lose, beside others that want the cores and the disk.
@@ -20,7 +23,7 @@ const FAULTS: &str = "wrong_token:5,status:7,missing_from:11";
 
 /// How often something is done: a few times in every test run, many times in the long one.
 fn times(few: u32, many: u32) -> u32 {
-    if std::env::var_os("FLOWTEST_LONG").is_some() { many } else { few }
+    if is_long() { many } else { few }
 }
 
 /// A Redis, a flawed and an honest contestant, and a folder for journals.
@@ -111,8 +114,7 @@ impl Box {
 /// Instants that come to lie evenly over the first four seconds, and anywhere between; told when something fails.
 fn instant(round: u32) -> Duration {
     const SPAN_MS: f64 = 4000.0;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    let jitter_ms = u64::from(now.subsec_nanos()) % 200;
+    let jitter_ms = utc_us().0 % 200;
     Duration::from_millis(20 + ((f64::from(round) * 0.618_034).fract() * SPAN_MS) as u64 + jitter_ms)
 }
 
@@ -140,11 +142,9 @@ fn a_generator_that_is_killed_at_any_instant_loses_no_journalled_batch() {
         std::thread::sleep(killed_at.saturating_duration_since(Instant::now()));
         // However long it takes to start here, some are killed when their journal has begun.
         if round % 3 == 0 {
-            let until = Instant::now() + TIMEOUT;
-            while play.segments() == before {
-                assert!(Instant::now() < until, "no journal: {}", generator.last_words());
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            wait_until_or("its journal", || {
+                (play.segments() != before).then_some(()).ok_or_else(|| generator.last_words())
+            });
             std::thread::sleep(lives / 4);
             begun += 1;
         }
@@ -152,11 +152,7 @@ fn a_generator_that_is_killed_at_any_instant_loses_no_journalled_batch() {
     }
     // However busy the machine is, one of them has counted something when it is killed.
     let generator = play.start(Duration::from_secs(30));
-    let until = Instant::now() + TIMEOUT;
-    while !play.has_counted(RATE) {
-        assert!(Instant::now() < until, "nothing is counted: {}", generator.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_or("a count", || play.has_counted(RATE).then_some(()).ok_or_else(|| generator.last_words()));
     generator.kill().expect("it dies");
     play.rebuild("all kills");
     let audit = play.assert_proved("all kills");

@@ -1,7 +1,7 @@
 //! Practice beside all rounds: exact, explained, only where it may go, and gone at once when a round is armed.
 
 use crate::addresses::point;
-use crate::arena::{Arena, TIMEOUT, served};
+use crate::arena::{Arena, served};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Target};
@@ -9,10 +9,11 @@ use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contract::{Rules, Tally, utc_us};
 use flowtest_scoreboard::{PracticeReport, PracticeRequest, PracticeState};
+use flowtest_testkit::{WAIT_MAX, wait_until_or};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Arena {
     pub(crate) fn ask(&mut self, id: &str, contestant: &str, endpoint: &str, rate: u64, seconds: u64) {
@@ -20,28 +21,23 @@ impl Arena {
     }
 
     fn ask_for(&mut self, id: &str, contestant: &str, endpoint: &str, (rate, seconds, climbs): (u64, u64, bool)) {
-        let contest = self.organiser.contest().to_owned();
+        let contest = self.control_store.contest().to_owned();
         let (id, contestant, endpoint) = (id.to_owned(), contestant.to_owned(), endpoint.to_owned());
         let request = PracticeRequest { id, at: utc_us(), contestant, endpoint, rate, seconds, climbs };
-        self.organiser.scoreboard().ask_practice(&contest, &request, 10).expect("it is put");
+        self.control_store.scoreboard().ask_practice(&contest, &request, 10).expect("it is put");
     }
 
     fn report(&mut self, id: &str) -> Option<PracticeReport> {
-        let contest = self.organiser.contest().to_owned();
-        self.organiser.scoreboard().read_practice(&contest, id).expect("Redis answers")
+        let contest = self.control_store.contest().to_owned();
+        self.control_store.scoreboard().read_practice(&contest, id).expect("Redis answers")
     }
 
     /// Waits until the report is in one of these states.
     fn report_in(&mut self, id: &str, states: &[PracticeState]) -> PracticeReport {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let report = self.report(id);
-            if let Some(report) = report.as_ref().filter(|report| states.contains(&report.state)) {
-                return report.clone();
-            }
-            assert!(Instant::now() < until, "{report:?}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until_or("the report", || match self.report(id) {
+            Some(report) if states.contains(&report.state) => Ok(report),
+            other => Err(format!("{other:?}; {}", self.last_words())),
+        })
     }
 
     pub(crate) fn practised(&mut self, id: &str) -> PracticeReport {
@@ -78,7 +74,7 @@ fn practice_is_exact_explained_and_leaves_nothing_behind() {
     }
 
     // No round, no row, no journal.
-    assert_eq!(arena.organiser.control.round, None);
+    assert_eq!(arena.control_store.control.round, None);
     let folder = arena.journal("g1").folder().to_owned();
     assert!(std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none()), "a journal was begun");
 }
@@ -90,16 +86,15 @@ fn two_practise_side_by_side_where_two_generators_idle() {
     let (alice, bob) = (arena.stage.target("alice").endpoint.clone(), arena.stage.target("bob").endpoint.clone());
     arena.ask("p1", "alice", &alice, 50, 5);
     arena.ask("p2", "bob", &bob, 50, 5);
-    let until = Instant::now() + TIMEOUT;
-    let both = loop {
+    let both = wait_until_or("both at once", || {
         let reports = ["p1", "p2"].map(|id| arena.report(id));
         if reports.iter().flatten().filter(|report| report.state == PracticeState::Running).count() == 2 {
-            break reports;
+            return Ok(reports);
         }
         let is_over = reports.iter().flatten().any(|report| report.state == PracticeState::Done);
-        assert!(!is_over && Instant::now() < until, "not at the same time: {reports:?}; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(20));
-    };
+        assert!(!is_over, "not at the same time: {reports:?}; {}", arena.last_words());
+        Err(format!("{reports:?}; {}", arena.last_words()))
+    });
     let mut generators: Vec<String> = both.into_iter().flatten().map(|report| report.generator).collect();
     generators.sort();
     assert_eq!(generators, ["g1", "g2"]);
@@ -178,7 +173,7 @@ fn neither_practice_nor_a_round_repeats_what_a_closed_server_says() {
     assert!(report.state == PracticeState::Refused && told.contains("malformed: "), "{report:?}");
     arena.arm(&["g1"]);
     arena.sealed();
-    let scoreboard = arena.organiser.scoreboard();
+    let scoreboard = arena.control_store.scoreboard();
     let errors = scoreboard.read_errors("arena", "mallory").expect("Redis answers");
     let prepared = scoreboard.read_prepared("arena").expect("Redis answers").remove("mallory").expect("it was asked");
     assert!(errors.iter().any(|error| error.kind == "prepare" && error.message.contains("malformed: ")), "{errors:?}");
@@ -189,7 +184,7 @@ fn neither_practice_nor_a_round_repeats_what_a_closed_server_says() {
     // Those who own the machines read it.
     let generator = arena.generators.get_mut("g1").expect("it serves");
     let said = |line: &str| (line.contains("mallory is not ready") && line.contains(SECRET)).then_some(());
-    generator.wait_for(SECRET, TIMEOUT, said).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for(SECRET, WAIT_MAX, said).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

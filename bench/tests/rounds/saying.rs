@@ -1,29 +1,26 @@
 //! What a generator says about itself and the roster: health, prepare checks, metrics.
 
-use crate::arena::{Arena, SECOND, TIMEOUT, wait_until};
+use crate::arena::{Arena, SECOND, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::ContestFile;
 use flowtest_bench::contest_box::Target;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_contest::lifecycle::Change;
 use flowtest_scoreboard::generator::GeneratorHealth;
+use flowtest_testkit::wait_until_or;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Arena {
     /// What a generator says about itself, as soon as it does.
     pub(crate) fn health(&mut self, generator: &str) -> GeneratorHealth {
-        let contest = self.organiser.contest().to_owned();
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let seen = self.organiser.scoreboard().read_generators(&contest).expect("Redis answers");
-            if let Some(health) = seen.into_iter().find(|seen| seen.id == generator).and_then(|seen| seen.health) {
-                return health;
-            }
-            assert!(Instant::now() < until, "nothing of {generator}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let contest = self.control_store.contest().to_owned();
+        wait_until_or(&format!("health of {generator}"), || {
+            let seen = self.control_store.scoreboard().read_generators(&contest).expect("Redis answers");
+            let of_it = seen.into_iter().find(|seen| seen.id == generator);
+            of_it.and_then(|seen| seen.health).ok_or_else(|| self.last_words())
+        })
     }
 }
 
@@ -53,8 +50,8 @@ fn the_prepare_check_of_everybody_is_published_also_of_those_who_are_ready() {
     let contest = ContestFile::new("arena", phase).with("alice", &alice).with("late", &late.endpoint);
     let mut arena = Arena::of(stage, &contest, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start);
-    let read = |arena: &mut Arena| arena.organiser.scoreboard().read_prepared("arena").expect("Redis answers");
+    sleep_until(start);
+    let read = |arena: &mut Arena| arena.control_store.scoreboard().read_prepared("arena").expect("Redis answers");
     let prepared = read(&mut arena);
     let (ready, waits) = (&prepared["alice"], &prepared["late"]);
     let verdicts = ready.verdicts.expect("it answered");
@@ -91,7 +88,7 @@ fn metrics_are_answered_before_between_and_in_two_rounds() {
     assert!(told.contains("flowtest_up 1\n") && told.contains("flowtest_state{state=\"idle\"} 1\n"), "{told}");
     for round in 1..=2 {
         let start = arena.arm(&["g1"]);
-        wait_until(start + SECOND);
+        sleep_until(start + SECOND);
         let told = scrape(&address);
         assert!(told.contains("flowtest_state{state=\"running\"} 1\n"), "round {round}: {told}");
         assert!(told.contains("flowtest_journal_backlog_batches "), "round {round}: {told}");

@@ -2,14 +2,13 @@
 
 use crate::stage::Stage;
 use flowtest_bench::contest_box::{Dashboard, Redis};
+use flowtest_testkit::WAIT_MAX;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How many begin a request and do not end it.
 const DAWDLERS: usize = 100;
-/// By then they were let go, however slow the machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn clients_that_never_finish_a_request_are_let_go_and_keep_nobody_waiting() {
@@ -33,7 +32,7 @@ fn clients_that_never_finish_a_request_are_let_go_and_keep_nobody_waiting() {
         .collect();
     let page = dashboard.visitor().open("/login").unwrap_or_else(|error| panic!("{error}"));
     page.fine().unwrap_or_else(|error| panic!("{error}"));
-    let until = Instant::now() + TIMEOUT;
+    let until = Instant::now() + WAIT_MAX;
     for (number, mut stream) in dawdlers.into_iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         stream.set_read_timeout(Some(left)).expect("a time");

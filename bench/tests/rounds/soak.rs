@@ -6,6 +6,7 @@
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Generator, Journal, Redis};
+use flowtest_testkit::is_long;
 use std::time::{Duration, Instant};
 
 /// Per contestant. Enough that failures are explained and evidence is kept all the time, and little enough for a machine
@@ -19,7 +20,7 @@ const GROWTH_KIB: u64 = 8 << 10;
 
 #[test]
 fn memory_is_flat_over_a_round_in_which_redis_is_away() {
-    let [length, away, back] = if std::env::var_os("FLOWTEST_LONG").is_some() { [600, 240, 360] } else { [20, 8, 13] };
+    let [length, away, back] = if is_long() { [600, 240, 360] } else { [20, 8, 13] };
     let stage = Stage::light().contestant("flawed", &["--faults", FAULTS]).contestant("honest", &[]);
     let mut redis = Redis::start(&stage.folder().join("redis")).unwrap_or_else(|error| panic!("{error}"));
     let journal = Journal::in_folder(stage.folder());

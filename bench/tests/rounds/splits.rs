@@ -1,6 +1,6 @@
 //! Rounds on a clock: generators that serve, an organiser who arms, pauses, moves and stops, and totals that are exact.
 
-use crate::arena::{Arena, LEAD_US, SECOND, perfect, served, wait_until};
+use crate::arena::{Arena, LEAD_US, SECOND, perfect, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Target};
@@ -8,6 +8,7 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
+use flowtest_testkit::is_long;
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ fn two_processes_of_one_name_do_not_double_the_load_and_a_dead_ones_name_is_take
     assert!(refused.stderr.contains("another process plays as generator g1 of arena"), "{}", refused.stderr);
     assert!(refused.stderr.contains("--id"), "{}", refused.stderr);
     // Organisers see for a while that it asked.
-    let seen = arena.organiser.scoreboard().read_generators("arena").expect("Redis answers");
+    let seen = arena.control_store.scoreboard().read_generators("arena").expect("Redis answers");
     assert!(seen[0].waiting.as_deref().is_some_and(|who| who.contains(", process ")), "{seen:?}");
     let tallies = arena.sealed();
     perfect(&tallies, 800);
@@ -50,10 +51,10 @@ fn a_pause_with_another_split_shifts_the_plan_and_loses_nothing() {
     let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(6), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.make(Change::Begin);
     arena.make(Change::Pause);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     let before = served(arena.stage.target("alice"));
     // It counts from a second after it was made, so about two of the six seconds have been played.
     assert!((550..=720).contains(&before), "{before} requests before the pause");
@@ -84,12 +85,12 @@ fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
     contest.grace = Duration::from_millis(500);
     let mut arena = Arena::of(stage, &contest, &["g1", "g2"]);
     let start = UtcUs(lead.as_microsecond() as u64);
-    arena.organiser.arm(start, &["g1", "g2"]).unwrap_or_else(|error| panic!("{error}"));
-    wait_until(start + SECOND / 10);
+    arena.control_store.arm(start, &["g1", "g2"]).unwrap_or_else(|error| panic!("{error}"));
+    sleep_until(start + SECOND / 10);
     arena.make(Change::Begin);
     let to = UtcUs(flip.as_microsecond() as u64);
     arena.make(Change::MoveDeadline { deadline: DeadlineName::Version, to });
-    let past = arena.organiser.make(Change::MoveDeadline { deadline: DeadlineName::Version, to: start });
+    let past = arena.control_store.make(Change::MoveDeadline { deadline: DeadlineName::Version, to: start });
     assert!(past.is_err_and(|error| error.to_string().contains("too soon")));
     let tallies = arena.sealed();
     perfect(&tallies, 2400);
@@ -100,19 +101,18 @@ fn a_moved_deadline_acts_at_one_instant_and_one_in_the_past_is_refused() {
 fn one_killed_one_stopped_and_redis_restarted_leave_a_round_that_seals_and_is_proved() {
     let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
     let all = ["g1", "g2", "g3"];
-    let long = std::env::var_os("FLOWTEST_LONG").is_some();
-    let length = if long { 60 } else { 16 };
+    let length = if is_long() { 60 } else { 16 };
     let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(length), 300, &all);
     let start = arena.arm(&all);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     arena.generators.remove("g1").expect("it serves").kill().expect("it dies");
     arena.generators["g2"].signal(Signal::STOP);
     arena.redis.kill().expect("it dies");
     std::thread::sleep(Duration::from_secs(1));
     arena.redis.restart().unwrap_or_else(|error| panic!("{error}"));
-    std::thread::sleep(Duration::from_secs(if long { 10 } else { 4 }));
+    std::thread::sleep(Duration::from_secs(if is_long() { 10 } else { 4 }));
     arena.generators["g2"].signal(Signal::CONT);
-    wait_until(start + length * SECOND);
+    sleep_until(start + length * SECOND);
     // The killed one comes back on its folder, ends what it had begun, and the others seal.
     arena.serve("g1");
     let tallies = arena.sealed();
@@ -132,7 +132,7 @@ fn a_contestant_moves_in_mid_round_and_loses_nothing() {
     let stage = Stage::light().contestant("here", &[]).contestant("there", &[]);
     let mut arena = Arena::open(stage, &["here"], Duration::from_secs(6), 400, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let endpoint = arena.stage.target("there").endpoint.parse().expect("an endpoint");
     arena.make(Change::Endpoint { contestant: "here".to_owned(), endpoint });
     let tallies = arena.sealed();
@@ -156,10 +156,10 @@ fn a_name_with_three_addresses_spreads_and_one_leaves_and_one_joins_without_a_lo
     std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.3 team.test\n").expect("written");
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     // The third leaves, the fourth joins, and a private address of somebody else is never asked.
     std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.4 team.test\n").expect("written");
-    wait_until(start + 24 * SECOND);
+    sleep_until(start + 24 * SECOND);
     let left = served(&third);
     let joined = served(&fourth);
     let tallies = arena.sealed();
@@ -181,13 +181,13 @@ fn the_kill_switch_works_within_a_second_and_a_late_contestant_joins_when_it_is_
         ContestFile::new("arena", phase).with("alice", &stage.target("alice").endpoint).with("late", &late.endpoint);
     let mut arena = Arena::of(stage, &contest, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     let asked = served(&late);
     assert!(asked < 30, "who is not ready is asked, not flooded: {asked}");
     let ready = Target::start("ready", &[]).unwrap_or_else(|error| panic!("{error}"));
     let endpoint = ready.endpoint.parse().expect("an endpoint");
     arena.make(Change::Endpoint { contestant: "late".to_owned(), endpoint });
-    wait_until(start + 6 * SECOND);
+    sleep_until(start + 6 * SECOND);
     assert!(served(&ready) > 200, "{} requests: it has not joined; {}", served(&ready), arena.last_words());
     arena.make(Change::Halt { halted: true });
     std::thread::sleep(Duration::from_secs(1));
@@ -211,15 +211,15 @@ fn garbage_newer_documents_and_a_wider_policy_are_not_obeyed_and_the_round_goes_
     let start = arena.arm(&["g1"]);
     let mut connection =
         redis::Client::open(arena.redis.url()).and_then(|client| client.get_connection()).expect("Redis is there");
-    let raised = |by: u64| format!("\"revision\":{}", arena.organiser.control.revision + by);
+    let raised = |by: u64| format!("\"revision\":{}", arena.control_store.control.revision + by);
     let revision = raised(0);
-    let newer = arena.organiser.control.to_json().replace("\"dialect\":1", "\"dialect\":99");
-    let json = arena.organiser.control.to_json();
+    let newer = arena.control_store.control.to_json().replace("\"dialect\":1", "\"dialect\":99");
+    let json = arena.control_store.control.to_json();
     let other_rules = json.replace("\"token\":100", "\"token\":1").replace(&revision, &raised(5));
     // Wider than what the generator's own machine allows.
     let wider = json.replace("\"127.0.0.0/8\"", "\"127.0.0.0/8\",\"10.0.0.0/8\"").replace(&revision, &raised(6));
     for (index, document) in ["{", "", "[]", &newer, &other_rules, &wider].into_iter().enumerate() {
-        wait_until(start + index as u64 * 500_000);
+        sleep_until(start + index as u64 * 500_000);
         redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut connection).expect("it is set");
     }
     let tallies = arena.sealed();

@@ -1,12 +1,13 @@
 //! What an organiser does to a running round, and what must not happen then.
 
-use crate::arena::{Arena, SECOND, TIMEOUT, perfect, served, wait_until};
+use crate::arena::{Arena, SECOND, perfect, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_bench::contest_box::{ContestFile, Target};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Denied;
 use flowtest_contract::utc_us;
+use flowtest_testkit::WAIT_MAX;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ fn parking_one_contestant_stops_its_packets_within_a_second_and_nobody_elses() {
     let stage = Stage::light().contestant("alice", &[]).contestant("bob", &[]);
     let mut arena = Arena::open(stage, &["alice", "bob"], Duration::from_secs(8), 200, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + 2 * SECOND);
+    sleep_until(start + 2 * SECOND);
     arena.make(Change::Park { contestant: "alice".to_owned(), parked: true });
     std::thread::sleep(Duration::from_secs(1));
     let both = |arena: &Arena| ["alice", "bob"].map(|name| served(arena.stage.target(name)));
@@ -55,15 +56,15 @@ fn one_that_is_stopped_while_its_share_goes_to_others_sends_nothing_of_it_when_c
     let stage = Stage::light().contestant("alice", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(8), 300, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.make(Change::Begin);
     arena.make(Change::Pause);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     arena.generators["g2"].signal(Signal::STOP);
     let resume = utc_us() + 5_200_000;
     arena.make(Change::Resume { at: resume, generators: vec!["g1".to_owned()] });
     // It sleeps through the resume, and wakes in the middle of what is no longer its.
-    wait_until(resume + 2 * SECOND);
+    sleep_until(resume + 2 * SECOND);
     arena.generators["g2"].signal(Signal::CONT);
     let tallies = arena.sealed();
     perfect(&tallies, 2400);
@@ -90,9 +91,9 @@ fn an_address_that_is_closed_in_mid_round_gets_no_packet_a_second_later() {
     std::fs::write(&arena.hosts, "127.0.0.1 team.test\n127.0.0.2 team.test\n127.0.0.3 lone.test\n").expect("written");
     arena.serve("g1");
     let start = arena.arm(&["g1"]);
-    wait_until(start + 3 * SECOND);
+    sleep_until(start + 3 * SECOND);
     assert!(served(&second) > 100 && served(&lone) > 200, "{} {}", served(&second), served(&lone));
-    let mut policy = arena.organiser.control.contest.policy.clone();
+    let mut policy = arena.control_store.control.contest.policy.clone();
     policy.deny.extend(["127.0.0.2", "127.0.0.3"].map(|closed| closed.parse::<Denied>().expect("an entry")));
     arena.make(Change::Policy(policy.clone()));
     std::thread::sleep(Duration::from_secs(1));
@@ -132,8 +133,8 @@ fn a_contest_from_a_file_is_admitted_by_the_same_rules() {
         let mut command = flowtest_bench::child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.arg("run").arg(&file).args(["--hosts", "mapped.test=::ffff:127.0.0.1"]);
         let begun = Instant::now();
-        let ended = flowtest_bench::child::Child::start("run", &command).and_then(|child| child.wait(TIMEOUT));
-        assert!(begun.elapsed() < TIMEOUT, "{name}");
+        let ended = flowtest_bench::child::Child::start("run", &command).and_then(|child| child.wait(WAIT_MAX));
+        assert!(begun.elapsed() < WAIT_MAX, "{name}");
         ended.unwrap_or_else(|error| panic!("{error}"))
     };
     for (name, second, part) in cases {

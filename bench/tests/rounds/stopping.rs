@@ -1,11 +1,12 @@
 //! Stop means stop: by a command from any host, by a signal on the machine, and when nobody can read the document any more.
 
-use crate::arena::{Arena, SECOND, TIMEOUT, served, wait_until};
+use crate::arena::{Arena, SECOND, served, sleep_until};
 use crate::stage::Stage;
 use flowtest_bench::child::{self, Child, Ended};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
 use flowtest_scoreboard::{Scoreboard, Stopped};
+use flowtest_testkit::{WAIT_MAX, wait_until, wait_until_or};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -16,17 +17,16 @@ impl Arena {
     fn stop(&self, contest: &str) -> Ended {
         let mut command = child::sibling("flowtest-loadgen").unwrap_or_else(|error| panic!("{error}"));
         command.args(["stop", "--contest", contest, "--redis", &self.redis.url()]);
-        let ended = Child::start("stop", &command).and_then(|child| child.wait(TIMEOUT));
+        let ended = Child::start("stop", &command).and_then(|child| child.wait(WAIT_MAX));
         ended.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Waits until a generator follows a revision.
     fn await_revision(&mut self, id: &str, revision: u64) {
-        let until = Instant::now() + TIMEOUT;
-        while self.health(id).revision < revision {
-            assert!(Instant::now() < until, "{id} does not follow revision {revision}; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until_or(&format!("revision {revision} at {id}"), || match self.health(id).revision {
+            followed if followed >= revision => Ok(()),
+            older => Err(format!("{older}; {}", self.last_words())),
+        });
     }
 
     /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
@@ -44,15 +44,12 @@ impl Arena {
 
     /// Waits until nothing is sent for a second.
     fn assert_quiet(&self, what: &str) {
-        let until = Instant::now() + TIMEOUT;
-        loop {
+        wait_until_or(&format!("a second without a request {what}"), || {
             let before = served(self.stage.target(ALICE));
             std::thread::sleep(Duration::from_secs(1));
-            if served(self.stage.target(ALICE)) == before {
-                return;
-            }
-            assert!(Instant::now() < until, "{what}: it goes on; {}", self.last_words());
-        }
+            let is_quiet = served(self.stage.target(ALICE)) == before;
+            is_quiet.then_some(()).ok_or_else(|| format!("it goes on; {}", self.last_words()))
+        });
     }
 
     /// Nothing is sent from a second after now on.
@@ -66,24 +63,20 @@ impl Arena {
 
     /// Waits until nothing is heard of a generator any more.
     fn await_silence(&mut self, id: &str) {
-        let until = Instant::now() + TIMEOUT;
-        loop {
-            let seen = self.organiser.scoreboard().read_generators("arena").expect("Redis answers");
-            if !seen.iter().any(|seen| seen.id == id && seen.health.is_some()) {
-                return;
-            }
-            assert!(Instant::now() < until, "its health ends");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until("the end of its health", || {
+            let seen = self.control_store.scoreboard().read_generators("arena").expect("Redis answers");
+            let is_heard = seen.iter().any(|seen| seen.id == id && seen.health.is_some());
+            (!is_heard).then_some(())
+        });
     }
 
     /// Waits until something is sent.
     fn assert_goes_on(&self, what: &str) {
-        let (before, until) = (served(self.stage.target(ALICE)), Instant::now() + TIMEOUT);
-        while served(self.stage.target(ALICE)) < before + 20 {
-            assert!(Instant::now() < until, "{what}: nothing is sent; {}", self.last_words());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let before = served(self.stage.target(ALICE));
+        wait_until_or(&format!("twenty requests more {what}"), || match served(self.stage.target(ALICE)) - before {
+            20.. => Ok(()),
+            fewer => Err(format!("{fewer}; {}", self.last_words())),
+        });
     }
 }
 
@@ -92,7 +85,7 @@ fn two_play() -> Arena {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena
 }
@@ -105,16 +98,16 @@ fn a_command_from_any_host_stops_a_contest_and_says_who_obeys() {
     assert_eq!(unknown.status.code(), Some(1), "{}", unknown.stderr);
     assert!(unknown.stderr.contains("holds no contest \"nobodys\""), "{}", unknown.stderr);
     let start = arena.arm(&["g1", "g2"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
     assert!(stopped.stderr.contains("g1") && stopped.stderr.contains("g2"), "{}", stopped.stderr);
     arena.assert_quiet("after the command");
-    let control = arena.organiser.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
+    let control = arena.control_store.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
     assert!(control.halted, "{control:?}");
     // Whoever steers allows it again, above that.
-    arena.organiser.control = control;
+    arena.control_store.control = control;
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("after the release");
     let tallies = arena.sealed();
@@ -130,7 +123,7 @@ fn one_that_is_not_heard_is_named_by_the_command_and_may_play_on() {
     arena.await_silence("g2");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
-    assert!(stopped.stderr.contains("obeyed by g1\n"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("stop applied by g1\n"), "{}", stopped.stderr);
     assert!(stopped.stderr.contains("are not heard: g2;"), "{}", stopped.stderr);
     arena.generators["g2"].signal(Signal::CONT);
     arena.assert_quiet("as soon as it hears of it");
@@ -144,7 +137,7 @@ fn one_that_was_ended_on_its_machine_is_not_asked_whether_it_stops() {
     arena.await_silence("g2");
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
-    assert!(stopped.stderr.contains("obeyed by g1"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("stop applied by g1"), "{}", stopped.stderr);
 }
 
 #[test]
@@ -153,30 +146,30 @@ fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
     arena.serve_with("g1", &[]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
-    let before = arena.organiser.control.clone();
+    sleep_until(start + SECOND);
+    let before = arena.control_store.control.clone();
     arena.make(Change::Begin);
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
     arena.assert_goes_on("the round");
-    let newest = arena.organiser.control.clone();
+    let newest = arena.control_store.control.clone();
     arena.await_revision("g1", newest.revision);
     // As the users of a Redis that Ansible sets up, so that nobody brings back what a replica has missed.
     arena.restrict_others_to(&["probe", "practice"]);
     let url = arena.redis.url().replace("redis://", "redis://organiser:x@");
-    let mut organiser = Scoreboard::connect(&url).expect("Redis is there");
-    organiser.write_control(&before).expect("it is written");
-    let stopped = organiser.stop_traffic("arena", before.timeline.start_at.expect("a start")).expect("it answers");
+    let mut scoreboard = Scoreboard::connect(&url).expect("Redis is there");
+    scoreboard.write_control(&before).expect("it is written");
+    let stopped = scoreboard.stop_traffic("arena", before.timeline.start_at.expect("a start")).expect("it answers");
     assert_eq!(stopped, Stopped::Now(newest.revision + 1), "above all that generators follow");
     arena.assert_quiet("a stop upon an older document");
     // Whoever writes it knows nothing of generators: the revision is below theirs.
-    arena.organiser.control.revision += 1;
-    arena.organiser.control.halted = false;
-    arena.organiser.control.revision += 1;
-    organiser.write_control(&arena.organiser.control).expect("it is written");
+    arena.control_store.control.revision += 1;
+    arena.control_store.control.halted = false;
+    arena.control_store.control.revision += 1;
+    scoreboard.write_control(&arena.control_store.control).expect("it is written");
     arena.assert_goes_on("after the release");
     let older = Control { halted: true, revision: before.revision + 1, ..before };
-    organiser.write_control(&older).expect("it is written");
+    scoreboard.write_control(&older).expect("it is written");
     arena.assert_goes_on("what was taken back since stops nobody");
 }
 
@@ -185,17 +178,17 @@ fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_t
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
-    let before = arena.organiser.control.clone();
+    sleep_until(start + SECOND);
+    let before = arena.control_store.control.clone();
     arena.make(Change::Begin);
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
     arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
     arena.assert_goes_on("the round");
-    arena.await_revision("g1", arena.organiser.control.revision);
+    arena.await_revision("g1", arena.control_store.control.revision);
     let older = Control { halted: true, revision: before.revision + 1, ..before };
-    arena.organiser.scoreboard().write_control(&older).expect("it is written");
+    arena.control_store.scoreboard().write_control(&older).expect("it is written");
     arena.assert_quiet("a stop that is older than what is played by");
-    let held = arena.organiser.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
+    let held = arena.control_store.scoreboard().read_control("arena").expect("Redis answers").expect("a document");
     assert_eq!(held, older, "it stands");
     let trouble = arena.wait_for_trouble("g1");
     assert!(trouble.contains("is not applied"), "{trouble}");
@@ -209,11 +202,11 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.make(Change::Begin);
     arena.assert_goes_on("the round");
     // An organiser opens a network that this machine's own file does not.
-    let mut wide = arena.organiser.control.contest.policy.clone();
+    let mut wide = arena.control_store.control.contest.policy.clone();
     wide.allow.push("10.0.0.0/8".parse().expect("a network"));
     arena.make(Change::Policy(wide));
     let trouble = arena.wait_for_trouble("g1");
@@ -221,22 +214,22 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     arena.assert_goes_on("by what was open before");
     arena.make(Change::Halt { halted: true });
     arena.assert_quiet_within_a_second("a document with a policy that is too wide");
-    let revision = arena.organiser.control.revision;
-    assert_eq!(arena.health("g1").revision, revision, "and it says that it obeys");
+    let revision = arena.control_store.control.revision;
+    assert_eq!(arena.health("g1").revision, revision, "and it says that it applied it");
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("after the release");
     // Somebody writes a document that cannot follow, and stops everything in it.
-    let ours = arena.organiser.control.clone();
+    let ours = arena.control_store.control.clone();
     let mut refused = ours.clone();
     (refused.revision, refused.halted) = (ours.revision + 5, true);
     refused.contest.rules.token += 1;
-    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.control_store.scoreboard().write_control(&refused).expect("it is written");
     arena.assert_quiet_within_a_second("a document that is refused");
     let trouble = arena.wait_for_trouble("g1");
     assert!(trouble.contains("is not applied") && trouble.contains("the rules"), "{trouble}");
     let stopped = arena.stop("arena");
-    assert_eq!(stopped.status.code(), Some(0), "it says that it obeys: {}", stopped.stderr);
-    arena.organiser.control.revision += 10;
+    assert_eq!(stopped.status.code(), Some(0), "it says that it applied it: {}", stopped.stderr);
+    arena.control_store.control.revision += 10;
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("with a document that follows");
     let tallies = arena.sealed();
@@ -249,16 +242,16 @@ fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
-    let mut refused = arena.organiser.control.clone();
+    let mut refused = arena.control_store.control.clone();
     (refused.revision, refused.state) = (refused.revision + 5, State::Aborted);
     refused.contest.rules.token += 1;
-    arena.organiser.scoreboard().write_control(&refused).expect("it is written");
+    arena.control_store.scoreboard().write_control(&refused).expect("it is written");
     arena.assert_quiet_within_a_second("a document that gives the round up");
     let generator = arena.generators.get_mut("g1").expect("it serves");
     let is_over = |line: &str| line.contains("is over here").then_some(());
-    generator.wait_for("the end", TIMEOUT, is_over).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for("the end", WAIT_MAX, is_over).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -266,7 +259,7 @@ fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on()
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
     rustix::process::kill_process(redis, Signal::STOP).expect("it runs");
@@ -278,16 +271,12 @@ fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on()
         let is_it = ["no answer from Redis", "no Redis answers"].iter().any(|said| line.contains(said));
         is_it.then_some(())
     };
-    generator.wait_for("what hangs", TIMEOUT, is_told).unwrap_or_else(|error| panic!("{error}"));
+    generator.wait_for("what hangs", WAIT_MAX, is_told).unwrap_or_else(|error| panic!("{error}"));
     // One question waits two seconds for its answer; five in a row were asked before anything was said.
     let told_after = hangs_since.elapsed();
     assert!(told_after < 5 * Duration::from_secs(2), "told after {told_after:?}");
     rustix::process::kill_process(redis, Signal::CONT).expect("it runs");
-    let until = Instant::now() + TIMEOUT;
-    while arena.health("g1").stopped.is_none() {
-        assert!(Instant::now() < until, "its health says so; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_or("health that says so", || arena.health("g1").stopped.ok_or_else(|| arena.last_words()));
     arena.generators["g1"].signal(Signal::USR2);
     arena.assert_goes_on("after SIGUSR2");
     let tallies = arena.sealed();
@@ -301,7 +290,7 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 100, &[]);
     arena.serve_with("g1", &["--stop-without-control", "2s"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     arena.assert_quiet("without a document");
@@ -319,7 +308,7 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
     arena.serve_with("g1", &["--stop-without-control", "2s"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let client = redis::Client::open(arena.redis.url()).expect("an address");
     let mut connection = client.get_connection().expect("it answers");
@@ -332,7 +321,7 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
     }
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
-    arena.organiser.control.revision += 1;
+    arena.control_store.control.revision += 1;
     arena.make(Change::Begin);
     arena.assert_goes_on("with one");
 }
@@ -343,18 +332,18 @@ fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(30), 100, &[]);
     arena.serve_with("g1", &["--stop-without-control", "2s"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let as_user = |arena: &Arena, user: &str| {
         let url = arena.redis.url().replace("redis://", &format!("redis://{user}@"));
         redis::Client::open(url).and_then(|client| client.get_connection()).expect("Redis is there")
     };
     arena.restrict_others_to(&["control", "probe", "practice"]);
-    let mut organiser = as_user(&arena, "organiser:x");
+    let mut connection = as_user(&arena, "organiser:x");
     let delete = |connection: &mut redis::Connection| {
         redis::cmd("DEL").arg("flowtest:{arena}:control").exec(connection).expect("it is gone");
     };
-    delete(&mut organiser);
+    delete(&mut connection);
     std::thread::sleep(Duration::from_secs(3));
     arena.assert_goes_on("with a document that it has brought back");
     let stopped = arena.stop("arena");
@@ -364,11 +353,11 @@ fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may
     arena.assert_goes_on("after the release");
     // As the users of a Redis that Ansible sets up.
     arena.restrict_others_to(&["probe", "practice"]);
-    delete(&mut organiser);
+    delete(&mut connection);
     arena.assert_quiet("without a document");
     assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
-    let document = arena.organiser.control.to_json();
-    redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut organiser).expect("it is set");
+    let document = arena.control_store.control.to_json();
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg(document).exec(&mut connection).expect("it is set");
     arena.assert_goes_on("with one");
     let tallies = arena.sealed();
     assert_eq!(tallies[ALICE].failures(), 0, "a stop costs nobody a point: {tallies:?}");
@@ -381,7 +370,7 @@ fn the_stop_without_a_document_waits_for_no_redis_that_hangs() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 200, &[]);
     arena.serve_with("g1", &["--stop-without-control", "500ms"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
     let before = served(arena.stage.target(ALICE));
@@ -407,16 +396,12 @@ fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(4), 100, &[]);
     arena.serve_with("g1", &["--keep"]);
     arena.restrict_others_to(&["control"]);
-    let until = Instant::now() + TIMEOUT;
     let parts = ["endpoints cannot be tested", "practice cannot be taken", "the split cannot be looked after"];
-    loop {
+    wait_until_or("all that is forbidden", || {
         let trouble = arena.health("g1").beside_trouble.unwrap_or_default();
-        if parts.iter().all(|part| trouble.contains(part)) {
-            break;
-        }
-        assert!(Instant::now() < until, "{trouble:?}; {}", arena.last_words());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        let is_whole = parts.iter().all(|part| trouble.contains(part));
+        is_whole.then_some(()).ok_or_else(|| format!("{trouble:?}; {}", arena.last_words()))
+    });
     assert!(parts.iter().all(|part| arena.last_words().contains(part)), "{}", arena.last_words());
 }
 
@@ -425,12 +410,12 @@ fn one_that_ends_while_redis_is_away_names_rebuild_and_its_code_says_so() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     let generator = arena.generators.remove("g1").expect("it serves");
     generator.signal(Signal::TERM);
-    let ended = generator.wait(TIMEOUT).unwrap_or_else(|error| panic!("{error}"));
+    let ended = generator.wait(WAIT_MAX).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     let told =
         ["the final points did not reach Redis in time", "not all points have come to Redis", "rebuild --journal"];
@@ -451,7 +436,7 @@ fn a_redis_that_takes_no_writes_is_told_by_the_generator_and_so_is_its_end() {
     let stage = Stage::light().contestant(ALICE, &[]);
     let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(9), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
-    wait_until(start + SECOND);
+    sleep_until(start + SECOND);
     let set = |arena: &mut Arena, to: &str| {
         let mut config = redis::cmd("CONFIG");
         config.arg("SET").arg("maxmemory").arg(to);
@@ -461,7 +446,7 @@ fn a_redis_that_takes_no_writes_is_told_by_the_generator_and_so_is_its_end() {
     set(&mut arena, "1");
     let hears = |arena: &mut Arena, part: &str| {
         let child = arena.generators.get_mut("g1").expect("it serves");
-        let heard = child.wait_for(part, TIMEOUT, |line| line.contains(part).then_some(()));
+        let heard = child.wait_for(part, WAIT_MAX, |line| line.contains(part).then_some(()));
         heard.unwrap_or_else(|error| panic!("{error}"));
     };
     hears(&mut arena, "takes no writes: its memory is full");

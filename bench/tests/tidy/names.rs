@@ -1,6 +1,7 @@
 //! Names that went do not come back.
 
-use super::{THESE_FILES, assert_none, each_line, read, tracked_files};
+use super::{THESE_FILES, each_line};
+use crate::sources::{assert_none, read, tracked_files};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words that went, and their plurals: no name in code, class of a page or file has one in it. ARCHITECTURE.md says under *Words that
@@ -17,9 +18,11 @@ const GONE: &[&str] = &[
     "entrant",
     "gained",
     "game",
+    "heed",
     "lot",
     "obedience",
     "obey",
+    "obeyed",
     "obeying",
     "patience",
     "person",
@@ -78,7 +81,7 @@ const INTERFACES: &[(&str, &str)] = &[
 ];
 
 /// The words of a name: `TlsState` and `tls_state` have the same.
-fn words_of(name: &str) -> Vec<String> {
+pub(crate) fn words_of(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;
     for letter in name.chars() {
@@ -100,8 +103,12 @@ fn is_gone(name: &str) -> bool {
     GONE_NAMES.contains(&name) || has_gone_word(name)
 }
 
-/// A text of Rust, a script or Python without its comments and its strings; what stands in braces inside a string goes, too.
+/// A text of Rust, a script, Python or Lua, or the Rust of a template, without its comments and its strings; what stands in braces
+/// inside a string goes, too.
 fn code_of(file: &str, text: &str) -> String {
+    if file.ends_with(".stpl") {
+        return code_of("template.rs", &rust_of(text));
+    }
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -117,22 +124,42 @@ fn code_of(file: &str, text: &str) -> String {
     code
 }
 
+/// What stands between `<%` and `%>`, on the lines on which it does.
+fn rust_of(template: &str) -> String {
+    let mut parts = template.split("<%");
+    let line_ends = |page: &str| "\n".repeat(page.matches('\n').count());
+    let mut code = line_ends(parts.next().unwrap_or_default());
+    for part in parts {
+        let (rust, page) = part.split_once("%>").unwrap_or((part, ""));
+        code.push_str(rust.trim_start_matches(['=', '-']));
+        code.push(' ');
+        code.push_str(&line_ends(page));
+    }
+    code
+}
+
 fn is_of_name(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
 /// How long the comment or string is that a text begins with.
 fn no_code(file: &str, text: &str) -> Option<usize> {
-    if !text.starts_with(['"', '\'', '`', '/', '#', 'r', 'b']) {
+    if !text.starts_with(['"', '\'', '`', '/', '#', '-', 'r', 'b']) {
         return None;
     }
-    let (is_rust, is_python) = (file.ends_with(".rs"), file.ends_with(".py"));
+    let (is_rust, is_python, is_lua) = (file.ends_with(".rs"), file.ends_with(".py"), file.ends_with(".lua"));
     let until = |open: usize, close: &str| text[open..].find(close).map_or(text.len(), |at| open + at + close.len());
-    let comment = if is_python { "#" } else { "//" };
+    let comment = if is_python {
+        "#"
+    } else if is_lua {
+        "--"
+    } else {
+        "//"
+    };
     if text.starts_with(comment) {
         return Some(text.find('\n').unwrap_or(text.len()));
     }
-    if text.starts_with("/*") && !is_python {
+    if text.starts_with("/*") && !is_python && !is_lua {
         return Some(until(2, "*/"));
     }
     if let Some(quotes) = ["\"\"\"", "'''"].into_iter().find(|quotes| is_python && text.starts_with(*quotes)) {
@@ -176,7 +203,8 @@ fn classes_in(line: &str) -> Vec<String> {
 
 /// The names that a line of code defines, or gives a field of that name a value: items, locals and fields.
 fn named_in(line: &str) -> Vec<&str> {
-    const ITEMS: [&str; 10] = ["class", "const", "enum", "fn", "function", "mod", "static", "struct", "trait", "type"];
+    const ITEMS: [&str; 11] =
+        ["class", "const", "enum", "fn", "function", "local", "mod", "static", "struct", "trait", "type"];
     let code = line.trim();
     let words: Vec<&str> =
         code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty()).collect();
@@ -192,7 +220,7 @@ fn named_in(line: &str) -> Vec<&str> {
 #[test]
 fn names_that_went_do_not_come_back() {
     let mut found = BTreeMap::new();
-    let is_code = |file: &String| [".rs", ".js", ".py"].iter().any(|end| file.ends_with(end));
+    let is_code = |file: &String| [".rs", ".stpl", ".js", ".py", ".lua"].iter().any(|end| file.ends_with(end));
     let files = tracked_files().into_iter().filter(|file| is_code(file) && !file.contains("/vendor/"));
     for file in files.filter(|file| !file.starts_with(THESE_FILES)) {
         let mut is_test = false;
@@ -275,6 +303,8 @@ fn code_is_what_is_left_without_comments_and_texts() {
             "assign(ids, wish); // door\nlet a = 'it\\'s a door' + `${tier}\n` + b;",
             "assign(ids, wish); \nlet a =  + \n + b;",
         ),
+        ("a.stpl", "<p>seat\n<% if door { -%>\n<b><%= tier %></b>", "\n if door { - \n tier  "),
+        ("a.lua", "local seat = #door -- a wish\nreturn 'tier'", "local seat = #door \nreturn "),
         ("a.py", "PATIENCE_S = 60  # door\n\"\"\"A \"door\".\"\"\"\nf('seat')", "PATIENCE_S = 60  \n\nf()"),
     ];
     for (file, text, code) in cases {

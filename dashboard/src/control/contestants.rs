@@ -87,7 +87,10 @@ impl Controller {
                 );
             }
             let at = control.timeline.joined_at(name).filter(|at| now < *at)?;
-            return Some(format!("You join the round at {}: from then on requests come, and count.", instant::utc(at)));
+            return Some(format!(
+                "You join the round at {}: from then on requests come, and count.",
+                instant::rfc3339(at)
+            ));
         }
         let joins = "you join it a few seconds after three right answers in a row";
         if !has_endpoint {

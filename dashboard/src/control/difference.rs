@@ -29,9 +29,20 @@ impl Changed {
 
 /// Everything that differs, in the order of the form. Empty exactly when both are equal.
 pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
-    let (rules, to) = (&old.rules, &new.rules);
     let mut changes = Changes(Vec::new());
     changes.add("title", "Title", &old.title, &new.title, false, || "Pages show the new title.".to_owned());
+    rules(&mut changes, old, new);
+    let plan = |settings: &Settings| settings::plan_text(&settings.phases);
+    changes.add("plan", "Traffic plan", &plan(old), &plan(new), true, || plan_consequence(&new.phases));
+    policy(&mut changes, old, new);
+    ranking(&mut changes, old, new);
+    servers(&mut changes, old, new);
+    changes.0
+}
+
+/// What an answer is worth, until when, and what falls due to whom.
+fn rules(changes: &mut Changes, old: &Settings, new: &Settings) {
+    let (rules, to) = (&old.rules, &new.rules);
     for (field, label, value, old, new) in [
         ("version_deadline", "Version deadline", "v2", old.deadlines.version, new.deadlines.version),
         ("from_deadline", "Platform deadline", "ECS", old.deadlines.from, new.deadlines.from),
@@ -84,8 +95,10 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
             "Nothing falls due to a contestant before it is admitted.".to_owned()
         }
     });
-    let plan = |settings: &Settings| settings::plan_text(&settings.phases);
-    changes.add("plan", "Traffic plan", &plan(old), &plan(new), true, || plan_consequence(&new.phases));
+}
+
+/// Where traffic may go, and to whose servers.
+fn policy(changes: &mut Changes, old: &Settings, new: &Settings) {
     let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join("\n") };
     let allow = |settings: &Settings| list(settings.policy.allow.iter().map(ToString::to_string).collect());
     let deny = |settings: &Settings| list(settings.policy.deny.iter().map(ToString::to_string).collect());
@@ -121,6 +134,9 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
             "Nobody has to prove that a server is his: a second address of a rival's gets full points.".to_owned()
         }
     });
+}
+
+fn ranking(changes: &mut Changes, old: &Settings, new: &Settings) {
     let first = |settings: &Settings| yes(settings.rank_by == RankBy::Holds);
     changes.add("holds_first", "Who holds more stands first", first(old), first(new), true, || match new.rank_by {
         RankBy::Holds => {
@@ -135,6 +151,10 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
             points => format!("Each request a second that a server holds gives {points} points."),
         }
     });
+}
+
+/// What servers show over https, and our own one.
+fn servers(changes: &mut Changes, old: &Settings, new: &Settings) {
     let any = |settings: &Settings| yes(settings.policy.tls == TlsTrust::Any);
     changes.add("tls_any", "Any certificate", any(old), any(new), true, || match new.policy.tls {
         TlsTrust::Any => "Servers over https may show any certificate, also one that they have signed themselves.".to_owned(),
@@ -149,7 +169,6 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Changed> {
         Some(_) => "Our own server plays every round: what it loses, the platform did.".to_owned(),
         None => "Nothing tells the platform's own losses from those of contestants.".to_owned(),
     });
-    changes.0
 }
 
 fn absent_text(charged: bool) -> &'static str {
@@ -189,7 +208,7 @@ fn deadline_text(when: Option<When>) -> String {
 pub(crate) fn deadline_consequence(value: &str, when: Option<When>) -> String {
     match when {
         None => format!("{value} is expected from the first request on."),
-        Some(When::At(at)) => format!("{value} is expected from {} on.", instant::utc(at)),
+        Some(When::At(at)) => format!("{value} is expected from {} on.", instant::rfc3339(at)),
         Some(When::AfterStart { us }) => {
             format!("{value} is expected from {} after the start of each round on.", instant::duration(us))
         }

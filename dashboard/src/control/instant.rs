@@ -2,6 +2,7 @@
 //!
 //! It turns text into microseconds of UTC and back, and words what is wrong with the text. It reads no clock.
 
+use crate::live::clock::{self, utc_ms};
 use flowtest_contest::contest::When;
 use flowtest_contest::timeline::INSTANT_MAX;
 use flowtest_contract::rules::UtcUs;
@@ -99,18 +100,14 @@ fn fixed_offset(text: &str) -> Option<Offset> {
 }
 
 /// RFC 3339 in UTC, to the second: for people.
-pub fn utc(at: UtcUs) -> String {
-    timestamp(at).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+pub fn rfc3339(at: UtcUs) -> String {
+    clock::rfc3339(utc_ms(at))
 }
 
 /// The same to the microsecond: what is read again means the same instant.
 fn exact(at: UtcUs) -> String {
-    timestamp(at).to_string()
-}
-
-fn timestamp(at: UtcUs) -> jiff::Timestamp {
     let at = i64::try_from(at.0).ok().and_then(|at| jiff::Timestamp::from_microsecond(at).ok());
-    at.unwrap_or(jiff::Timestamp::MAX)
+    at.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 /// `1m 30s`.

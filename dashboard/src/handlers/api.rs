@@ -8,7 +8,7 @@ use crate::handlers::owner::{self, Owner};
 use crate::handlers::past;
 use crate::handlers::standings::StandingsAnswer;
 use crate::live::clock::{Millis, utc_ms};
-use crate::live::reveal::{Reveal, Stage};
+use crate::live::reveal::{Reveal, RevealStep};
 use crate::live::{Audience, Due, Facts, UserKey, ValidityNow};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
@@ -66,7 +66,7 @@ pub async fn moment(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
 #[derive(Debug, Serialize)]
 struct RevealAnswer {
     #[serde(flatten)]
-    stage: Stage,
+    stage: RevealStep,
     /// The freeze from which it goes; 0: nothing was frozen. Given back as `frozen` it makes the later steps those of the same
     /// show, whatever is revealed or frozen meanwhile.
     frozen: Millis,

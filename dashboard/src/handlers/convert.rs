@@ -3,7 +3,7 @@
 use crate::live::clock::{Millis, utc_ms};
 use crate::live::frame::Link;
 use crate::live::{Due, Facts, RoundNow, Seen, ValidityNow};
-use crate::views::layout::Stage;
+use crate::views::layout::ContestHead;
 use crate::views::plan::{PlanLoad, PlanPhase};
 use flowtest_accounts::Round;
 use flowtest_contest::State;
@@ -13,9 +13,9 @@ use flowtest_scoreboard::ExplainedError;
 use serde::Serialize;
 
 /// Where the contest stands, at the head of every page.
-pub fn stage(seen: &Seen, facts: &Facts, validity: Option<ValidityNow>, now: UtcUs) -> Stage {
+pub fn stage(seen: &Seen, facts: &Facts, validity: Option<ValidityNow>, now: UtcUs) -> ContestHead {
     let control = seen.control.as_deref();
-    Stage {
+    ContestHead {
         round: control.map(|control| RoundNow::of(control, facts, now)),
         due: control.map(|control| Due::of(Some(control), now)),
         validity,

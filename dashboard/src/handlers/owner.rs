@@ -10,7 +10,7 @@ use crate::live::{Audience, TeamState, UserKey};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::format;
-use crate::views::health::{Health, Known};
+use crate::views::health::{Health, Known, LastTest};
 use crate::views::index::{FailureCount, HeaderCount};
 use crate::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_accounts::{User, UserId};
@@ -118,7 +118,10 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
         team: owner.state,
         since_ms: owner.state_since_ms,
         newest: newest.map(|error| (error.kind.as_str(), error.message.as_str())),
-        tested: tested.as_ref().map(|answer| (answer.is_verified(), answer.message.as_str())),
+        tested: tested.as_ref().map(|answer| match answer.is_verified() {
+            true => LastTest::Verified,
+            false => LastTest::Failed(&answer.message),
+        }),
         tested_s: tested.as_ref().map_or(0, |answer| now.saturating_since(answer.at) / 1_000_000),
         disqualified: user.disqualified.as_deref(),
         halted: seen.control.as_ref().is_some_and(|control| control.halted),

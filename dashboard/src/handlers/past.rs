@@ -121,8 +121,8 @@ pub async fn window(app: &App, id: &UserKey, number: Option<u32>, from: Option<U
         false => None,
     };
     let seconds = seconds_of(before, rows, id).await?;
-    let [start_at, end_at, from, until] = [start_at, end_at, from, until].map(utc_ms);
-    Ok(Window { start_at, end_at, from, until, seconds })
+    let [start_at_ms, end_at_ms, from_ms, until_ms] = [start_at, end_at, from, until].map(utc_ms);
+    Ok(Window { start_at_ms, end_at_ms, from_ms, until_ms, seconds })
 }
 
 /// When a round ended, and when its last answers were on the board; now, while it is on.

@@ -21,7 +21,7 @@ pub async fn show_page(depot: &mut Depot, res: &mut Response) -> Result<(), Requ
     show(res, ScreenPage { layout: frame::layout(depot, Page::Screen, "Screen"), code: Field::default() })
 }
 
-/// The form.
+/// The code as somebody typed it.
 #[handler]
 pub async fn enter(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let code = field(req, "code").await;

@@ -239,6 +239,14 @@ struct Held {
     opened_at: Instant,
 }
 
+/// What a network and the large one around it may open.
+struct Rates {
+    network: Rate,
+    site: Rate,
+    /// Somebody is signed in there.
+    is_known: bool,
+}
+
 /// A network's new connections: what is left of them at an instant.
 #[derive(Clone, Copy, Debug)]
 struct Arrivals {
@@ -252,7 +260,7 @@ impl Arrivals {
         self.signed_in_at.is_some_and(|at| now.duration_since(at) < SIGNED_IN_LIFE)
     }
 
-    /// What is left now.
+    /// What has come back since the last look counts from now on, too.
     fn left_at(&mut self, rate: Rate, now: Instant) -> f64 {
         let since = now.duration_since(self.at).as_secs_f64();
         (self.left, self.at) = ((self.left + since * rate.a_second).min(rate.burst), now);
@@ -395,11 +403,10 @@ impl Table {
         None
     }
 
-    /// What a network and the large one around it open, and whether somebody is signed in there.
-    fn rates(&self, from: IpAddr, now: Instant) -> (Rate, Rate, bool) {
+    fn rates(&self, from: IpAddr, now: Instant) -> Rates {
         let is_known = self.arrivals.is_signed_in(from, now);
         let rate = if is_known { self.limits.known } else { self.limits.new };
-        (rate, rate.times(SITE_TIMES), is_known)
+        Rates { network: rate, site: rate.times(SITE_TIMES), is_known }
     }
 
     /// The large networks: where somebody is signed in nobody is kept out by strangers around.
@@ -409,16 +416,16 @@ impl Table {
 
     /// Whether a network may open one more now. What is refused takes nothing, from itself or from others.
     fn may_come(&mut self, from: IpAddr, now: Instant) -> bool {
-        let (rate, site_rate, is_known) = self.rates(from, now);
-        self.arrivals.has_one(from, rate, now)
-            && site(from).is_none_or(|site| self.sites(is_known).has_one(site, site_rate, now))
+        let rates = self.rates(from, now);
+        self.arrivals.has_one(from, rates.network, now)
+            && site(from).is_none_or(|site| self.sites(rates.is_known).has_one(site, rates.site, now))
     }
 
     fn count_arrival(&mut self, from: IpAddr, now: Instant) {
-        let (rate, site_rate, is_known) = self.rates(from, now);
-        self.arrivals.of(from, rate.burst, now).left -= 1.0;
+        let rates = self.rates(from, now);
+        self.arrivals.of(from, rates.network.burst, now).left -= 1.0;
         if let Some(site) = site(from) {
-            self.sites(is_known).of(site, site_rate.burst, now).left -= 1.0;
+            self.sites(rates.is_known).of(site, rates.site.burst, now).left -= 1.0;
         }
     }
 

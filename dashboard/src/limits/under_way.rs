@@ -13,9 +13,9 @@ struct Limits {
     /// Of one network where nobody is signed in: a venue is one, and a whole room may be signing in.
     network: usize,
     account: usize,
-    /// Of all contestants.
+    /// Of all contestants together.
     contestants: usize,
-    /// Of all strangers.
+    /// Of all strangers together.
     strangers: usize,
     /// So many of these are kept for those who have fewer than `few`.
     kept: usize,
@@ -33,7 +33,6 @@ const _: () = assert!(
     PASSWORDS.strangers + PASSWORDS.contestants + LEFT_FOR_ORGANISERS <= flowtest_accounts::PASSWORDS_WAITING_MAX
 );
 
-/// What is under way.
 #[derive(Debug)]
 pub struct UnderWay {
     limits: Limits,
@@ -50,7 +49,6 @@ struct Counts {
 }
 
 impl UnderWay {
-    /// Requests.
     pub fn requests() -> UnderWay {
         UnderWay { limits: REQUESTS, counts: Mutex::default() }
     }

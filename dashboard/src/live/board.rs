@@ -52,7 +52,6 @@ struct Second {
     counts: BTreeMap<UserKey, Count>,
 }
 
-/// The board.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     facts: Arc<Facts>,

@@ -17,6 +17,12 @@ pub fn utc_ms(at: UtcUs) -> Millis {
     at.ms() as Millis
 }
 
+/// `2026-11-23T10:45:00Z`, for people and for attributes. Nothing for what no calendar has.
+pub fn rfc3339(ms: Millis) -> String {
+    let at = jiff::Timestamp::from_millisecond(ms);
+    at.map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// Redis's clock, as it was heard last, going on by itself: whoever sets this machine's clock moves no round. Before Redis is
 /// first heard it is this machine's. Cheap to clone; all clones are one clock.
 #[derive(Clone, Debug)]

@@ -96,7 +96,6 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// Whether it has a rank.
     pub fn is_ranked(&self) -> bool {
         !self.hidden && !self.disqualified
     }
@@ -266,7 +265,6 @@ impl Carried {
     }
 }
 
-/// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub contestants: Vec<Contestant>,

@@ -7,7 +7,6 @@ use flowtest_contract::header::{Flip, Platform, Version};
 use flowtest_contract::rules::{Deadline, UtcUs};
 use serde::Serialize;
 
-/// One mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mark {
     pub at: Millis,
@@ -23,7 +22,6 @@ impl Mark {
     }
 }
 
-/// What it marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MarkKind {

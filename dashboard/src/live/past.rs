@@ -125,11 +125,11 @@ pub fn history(
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// Of the round; its end is now while it is played.
-    pub start_at: Millis,
-    pub end_at: Millis,
+    pub start_at_ms: Millis,
+    pub end_at_ms: Millis,
     /// Of the window.
-    pub from: Millis,
-    pub until: Millis,
+    pub from_ms: Millis,
+    pub until_ms: Millis,
     pub seconds: Vec<Second>,
 }
 
@@ -189,6 +189,15 @@ mod tests {
     fn contestant(id: &str, hidden: bool) -> Contestant {
         let (name, display_name) = (id.to_owned(), id.to_owned());
         Contestant { id: id.into(), name, display_name, category: None, hidden, disqualified: false, absent: false }
+    }
+
+    #[test]
+    fn keys_of_seconds_say_that_instants_are_in_milliseconds() {
+        let said =
+            serde_json::to_value(Window { seconds: vec![Second::default()], ..Window::default() }).expect("JSON");
+        let keys: Vec<&String> = said.as_object().expect("an object").keys().collect();
+        assert_eq!(keys, ["start_at_ms", "end_at_ms", "from_ms", "until_ms", "seconds"]);
+        assert_eq!(said["seconds"][0]["at_ms"], 0, "{said}");
     }
 
     /// Points of earlier rounds give everybody a line.

@@ -3,7 +3,7 @@
 //!
 //! Without frozen standings there is nothing that everybody knows: places are told from the last to the first.
 //!
-//! A [`Stage`] holds what the room knows after a step, and nothing of what comes later.
+//! A [`RevealStep`] holds what the room knows after a step, and nothing of what comes later.
 
 use super::facts::UserKey;
 use super::standings::{Figures, Standing, held};
@@ -54,7 +54,7 @@ type Worth = (u64, Reverse<u64>, Reverse<u32>, i64);
 
 /// What the room sees after a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stage {
+pub struct RevealStep {
     pub step: usize,
     /// How many there are; the last one is the ceremony.
     pub steps: usize,
@@ -147,15 +147,14 @@ impl Reveal {
 
     /// The order of the board when these are resolved, by index of the final standings.
     fn board(&self, resolved: &BTreeSet<usize>) -> Vec<usize> {
-        let mut order: Vec<(Worth, bool, usize, usize)> = (0..self.last.len())
-            .map(|line| {
-                let is_resolved = resolved.contains(&line);
-                // Of equal ones, whoever is resolved stands behind whoever may still gain.
-                (self.worth(line, is_resolved), is_resolved, if is_resolved { line } else { self.frozen[line].0 }, line)
-            })
-            .collect();
-        order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-        order.into_iter().map(|(.., line)| line).collect()
+        let mut order: Vec<usize> = (0..self.last.len()).collect();
+        order.sort_by_cached_key(|line| {
+            let is_resolved = resolved.contains(line);
+            let place = if is_resolved { *line } else { self.frozen[*line].0 };
+            // Of equal ones, whoever is resolved stands behind whoever may still gain.
+            (Reverse(self.worth(*line, is_resolved)), is_resolved, place)
+        });
+        order
     }
 
     fn figures(&self, line: usize, is_resolved: bool) -> &Figures {
@@ -170,7 +169,7 @@ impl Reveal {
     }
 
     /// What the room sees after so many steps; no more than there are.
-    pub fn stage(&self, step: usize) -> Stage {
+    pub fn stage(&self, step: usize) -> RevealStep {
         let step = step.min(self.steps.len());
         let mut resolved = BTreeSet::new();
         let mut before = BTreeSet::new();
@@ -211,7 +210,7 @@ impl Reveal {
                 }
             })
             .collect();
-        Stage {
+        RevealStep {
             step,
             steps: self.steps.len(),
             said: last.map(|step| self.said(step)).unwrap_or_default(),
@@ -280,7 +279,7 @@ mod tests {
         rank(&Scores { at: flowtest_contract::UtcUs(1), lines, ..Scores::default() }, &contestants).lines
     }
 
-    fn order(stage: &Stage) -> Vec<(&str, i64)> {
+    fn order(stage: &RevealStep) -> Vec<(&str, i64)> {
         stage.board.iter().map(|place| (place.id.as_str(), place.points)).collect()
     }
 

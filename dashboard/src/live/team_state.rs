@@ -7,7 +7,6 @@ use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
 
-/// The word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeamState {

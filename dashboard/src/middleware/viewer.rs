@@ -74,11 +74,12 @@ pub async fn load_viewer(
 ) -> Result<(), RequestError> {
     if let Some(secret) = session_cookie(req, depot) {
         let app = App::of(depot).clone();
-        let (found, from_memory) = find_viewer(&app, &secret, STOPS_TRAFFIC.contains(&req.uri().path())).await?;
-        if from_memory {
+        let Found { viewer, is_from_memory } =
+            find_viewer(&app, &secret, STOPS_TRAFFIC.contains(&req.uri().path())).await?;
+        if is_from_memory {
             depot.insert_typed(FromMemory);
         }
-        if let Some((session, user)) = found {
+        if let Some((session, user)) = viewer {
             let actor = Actor::user(&user, address_of(req, depot));
             depot.insert_typed(Viewer { user, session, actor });
         }
@@ -87,12 +88,15 @@ pub async fn load_viewer(
     Ok(())
 }
 
+/// What a secret says of who asks.
+struct Found {
+    /// None: it is nobody's session.
+    viewer: Option<(SessionId, User)>,
+    is_from_memory: bool,
+}
+
 /// Asks the database. Where it does not answer, and `may_remember`, what it said before is believed: then it is true.
-async fn find_viewer(
-    app: &App,
-    secret: &str,
-    may_remember: bool,
-) -> Result<(Option<(SessionId, User)>, bool), flowtest_accounts::Error> {
+async fn find_viewer(app: &App, secret: &str, may_remember: bool) -> Result<Found, flowtest_accounts::Error> {
     let now = utc_us();
     let asked = app.accounts.find_session(secret, now);
     let found = match may_remember {
@@ -105,10 +109,10 @@ async fn find_viewer(
                 Some((session, user)) if user.role == Role::Admin => app.admins.note(secret, *session, user, now),
                 _ => app.admins.forget(secret),
             }
-            Ok((found, false))
+            Ok(Found { viewer: found, is_from_memory: false })
         }
         Err(error) => match app.admins.find(secret, now).filter(|_| may_remember) {
-            Some(known) => Ok((Some(known), true)),
+            Some(known) => Ok(Found { viewer: Some(known), is_from_memory: true }),
             None => Err(error),
         },
     }

@@ -82,7 +82,6 @@ pub const TEAM: Advice = Advice {
            leads to somebody else's server: look where your name points.",
 };
 
-/// The advice for a kind.
 pub fn of(kind: &str) -> Option<Advice> {
     ALL.into_iter().chain([TEAM]).find(|advice| advice.kind == kind)
 }

@@ -20,7 +20,6 @@ pub struct ClimbCard {
     pub steps: Vec<StepLine>,
 }
 
-/// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepLine {
     /// From 1, over all breakpoint phases of the round.

@@ -1,6 +1,7 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
 use crate::live::Figures;
+pub use crate::live::clock::rfc3339;
 use flowtest_accounts::Ruling;
 use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::{DecidedBy, State};
@@ -29,7 +30,7 @@ pub fn signed_or_none(points: Option<i64>) -> String {
     points.map_or_else(|| NOTHING.to_owned(), signed)
 }
 
-/// With a capital.
+/// Its first letter is a capital.
 pub fn capital(text: &str) -> String {
     let mut letters = text.trim().chars();
     let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
@@ -270,11 +271,6 @@ pub fn plural(count: usize, one: &str, many: &str) -> String {
 
 fn timestamp(ms: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(ms).ok()
-}
-
-/// `2026-11-23T10:45:00Z`, for attributes and exports.
-pub fn rfc3339(ms: i64) -> String {
-    timestamp(ms).map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// `2026-11-23 10:45:00 UTC`, until the script says it in local time.

@@ -43,6 +43,14 @@ pub struct Health {
     pub since_ms: Option<i64>,
 }
 
+/// How the last test of an endpoint ended.
+#[derive(Clone, Copy, Debug)]
+pub enum LastTest<'a> {
+    Verified,
+    /// With the message that said why.
+    Failed(&'a str),
+}
+
 /// What is known of a team and of the round.
 #[derive(Clone, Debug, Default)]
 pub struct Known<'a> {
@@ -53,8 +61,7 @@ pub struct Known<'a> {
     pub since_ms: Option<i64>,
     /// The newest failure: its kind and its message.
     pub newest: Option<(&'a str, &'a str)>,
-    /// Of the last test: whether it was verified, and its message.
-    pub tested: Option<(bool, &'a str)>,
+    pub tested: Option<LastTest<'a>>,
     /// How long ago that was.
     pub tested_s: u64,
     pub disqualified: Option<&'a str>,
@@ -120,7 +127,7 @@ impl Known<'_> {
             TeamState::Waiting => {
                 let why = match (self.newest, self.tested) {
                     (Some(("prepare", message)), _) => as_message(message),
-                    (_, Some((false, message))) if self.tested_s < TEST_OLD_S => as_message(message),
+                    (_, Some(LastTest::Failed(message))) if self.tested_s < TEST_OLD_S => as_message(message),
                     _ => "A generator asks your server, and three right answers let you in.".to_owned(),
                 };
                 let again = "It is asked again by itself; Test now shows what it gets.";
@@ -153,23 +160,25 @@ impl Known<'_> {
             }
             (Some(State::Draining), _) => say(Tone::Calm, "Ending", "The last answers are being counted.".into()),
             (_, None) => say(Tone::Warn, "Not tested", "Press Test now before the round does it.".into()),
-            (_, Some((false, message))) if self.tested_s >= TEST_OLD_S => {
+            (_, Some(LastTest::Failed(message))) if self.tested_s >= TEST_OLD_S => {
                 let minutes = self.tested_s / 60;
                 let text = format!("{} That says little of now: press Test now.", as_message(message));
                 say(Tone::Warn, &format!("Test failed {minutes} min ago"), text)
             }
-            (_, Some((false, message))) => {
+            (_, Some(LastTest::Failed(message))) => {
                 let text = format!("{} Mend it and press Test now.", as_message(message));
                 say(Tone::Bad, "Test failed", text)
             }
-            (_, Some((true, _))) if self.tested_s >= TEST_OLD_S => {
+            (_, Some(LastTest::Verified)) if self.tested_s >= TEST_OLD_S => {
                 let text = format!(
                     "All three headers were right {} min ago, which says little of now: press Test now before the round.",
                     self.tested_s / 60
                 );
                 say(Tone::Calm, "Ready, as far as known", text)
             }
-            (_, Some((true, _))) => say(Tone::Good, "Ready", "All three headers were right at the last test.".into()),
+            (_, Some(LastTest::Verified)) => {
+                say(Tone::Good, "Ready", "All three headers were right at the last test.".into())
+            }
         }
     }
 }
@@ -187,7 +196,7 @@ mod tests {
             since_ms: Some(7),
             newest: Some(("refused", "nobody listens at 10.0.0.1:80")),
             // An old test says nothing of now.
-            tested: Some((true, "All three right.")),
+            tested: Some(LastTest::Verified),
             ..Known::default()
         };
         let health = Health::of(&known);
@@ -220,13 +229,13 @@ mod tests {
     #[test]
     fn each_state_has_its_words() {
         use TeamState::{Absent, Parked, Playing, Waiting};
-        let refused = Some((false, "refused"));
+        let refused = Some(LastTest::Failed("refused"));
         // (has an endpoint, round, team, last test, tone, title)
         let cases = [
             (false, None, None, None, Tone::Bad, "No endpoint"),
             (true, None, None, None, Tone::Warn, "Not tested"),
             (true, Some(State::Armed), None, refused, Tone::Bad, "Test failed"),
-            (true, Some(State::Sealed), None, Some((true, "right")), Tone::Good, "Ready"),
+            (true, Some(State::Sealed), None, Some(LastTest::Verified), Tone::Good, "Ready"),
             (true, Some(State::Running), None, refused, Tone::Calm, "Running"),
             (true, Some(State::Running), Some(Playing), refused, Tone::Good, "Playing"),
             (true, Some(State::Running), Some(Waiting), refused, Tone::Warn, "Not admitted"),
@@ -255,7 +264,7 @@ mod tests {
         let known = Known { has_endpoint: true, round: Some(State::Running), team, ..Known::default() };
         let said = |known: &Known<'_>| Health::of(known).message;
         assert!(said(&known).starts_with("A generator asks your server"), "{}", said(&known));
-        let tested = Known { tested: Some((false, "the token is wrong")), ..known.clone() };
+        let tested = Known { tested: Some(LastTest::Failed("the token is wrong")), ..known.clone() };
         assert!(said(&tested).starts_with("The token is wrong."), "{}", said(&tested));
         let old = Known { tested_s: 3_600, ..tested.clone() };
         assert!(said(&old).starts_with("A generator asks your server"), "{}", said(&old));
@@ -273,13 +282,13 @@ mod tests {
 
     #[test]
     fn a_test_of_a_while_ago_is_no_promise() {
-        let tested = Some((true, "right"));
+        let tested = Some(LastTest::Verified);
         let known = Known { has_endpoint: true, round: Some(State::Draft), tested, tested_s: 119, ..Known::default() };
         assert_eq!(Health::of(&known).tone, Tone::Good);
         let old = Health::of(&Known { tested_s: 720, ..known });
         assert!(old.tone == Tone::Calm && old.message.contains("12 min ago"), "{old:?}");
         // Nor is one that failed the state of things.
-        let failed = Health::of(&Known { tested_s: 720, tested: Some((false, "no answer")), ..known });
+        let failed = Health::of(&Known { tested_s: 720, tested: Some(LastTest::Failed("no answer")), ..known });
         assert_eq!((failed.tone, failed.title.as_str()), (Tone::Warn, "Test failed 12 min ago"));
     }
 

@@ -22,7 +22,7 @@ pub struct Layout {
     /// Shown on the error page, so that it can be found in the log.
     pub request_id: Option<String>,
     pub now_ms: i64,
-    pub stage: Stage,
+    pub stage: ContestHead,
     pub notices: Vec<Notice>,
     pub flash: Option<Flash>,
 }
@@ -101,7 +101,7 @@ impl Viewer {
 
 /// Where the contest stands, as the live feed tells it too.
 #[derive(Clone, Debug, Default)]
-pub struct Stage {
+pub struct ContestHead {
     pub round: Option<RoundNow>,
     pub due: Option<Due>,
     /// None before a generator has said anything.

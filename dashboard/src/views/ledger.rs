@@ -21,7 +21,6 @@ pub struct LedgerLine {
     pub points: i64,
 }
 
-/// One round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LedgerRound {
     pub number: u32,
@@ -51,7 +50,6 @@ impl LedgerRound {
     }
 }
 
-/// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     pub rounds: Vec<LedgerRound>,

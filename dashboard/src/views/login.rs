@@ -29,7 +29,6 @@ pub struct Kept {
     pub fields: String,
 }
 
-/// One of its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptField {
     pub name: String,

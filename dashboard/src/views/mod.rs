@@ -36,7 +36,7 @@ pub use chart::{ChartPage, ChartView, ProjectorPage};
 pub use error::ErrorPage;
 pub use field::Field;
 pub use index::IndexPage;
-pub use layout::{Flash, Layout, Level, Page, Role, Stage, Viewer};
+pub use layout::{ContestHead, Flash, Layout, Level, Page, Role, Viewer};
 pub use login::{KeptPage, LoginLinkPage, LoginPage, LogoutPage};
 pub use register::RegisterPage;
 pub use report::ReportPage;

@@ -245,7 +245,7 @@ pub struct RoundPanel {
     pub deadline: Field,
     pub halted: bool,
     /// Why that may not be so everywhere, as sentences.
-    pub unheeded: Vec<String>,
+    pub unapplied: Vec<String>,
     pub frozen: bool,
     /// The contest is over, by the organiser's word.
     pub over: bool,
@@ -395,6 +395,15 @@ pub struct Change {
     pub effect: Option<String>,
 }
 
+/// How a round was to be armed, as it was typed.
+#[derive(Clone, Debug)]
+pub struct ArmForm {
+    pub start: Field,
+    pub scored: bool,
+    /// The ids of those that are to play.
+    pub generators: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct AnnounceForm {
     pub level: Level,
@@ -409,7 +418,6 @@ pub struct TeamsPanel {
     pub open: Option<TeamDetail>,
 }
 
-/// One team on one line.
 #[derive(Clone, Debug)]
 pub struct TeamLine {
     pub id: i64,

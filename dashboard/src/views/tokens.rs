@@ -111,7 +111,6 @@ impl TokensPage {
         json!({ "kind": "tokens", "rows": rows }).to_string()
     }
 
-    /// How many rows have this status.
     pub fn count(rows: &[TokenLine], status: TokenStatus) -> usize {
         rows.iter().filter(|row| row.status == status).count()
     }

@@ -5,8 +5,8 @@ use crate::stage::{SECOND, Stage};
 use flowtest_contest::lifecycle::{Change, change, follows};
 use flowtest_contest::{Control, State};
 use flowtest_dashboard::control::readiness::Mark;
+use flowtest_testkit::wait::wait_until_or_async;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 /// By which somebody else's document is known.
 const THEIRS: &str = "g9";
@@ -46,16 +46,15 @@ impl Stage {
 
     /// Turns until Redis holds what is to be.
     async fn turn_until(&self, what: &str, is_so: impl Fn(&Control) -> bool) -> Control {
-        let give_up = Instant::now() + flowtest_testkit::WAIT_MAX;
-        loop {
+        // The link rests for a moment after a failure.
+        wait_until_or_async(what, async || {
             self.turn().await;
             match self.published() {
-                Some(found) if is_so(&found) => return found,
-                other => assert!(Instant::now() < give_up, "{what}: {other:?}"),
+                Some(found) if is_so(&found) => Ok(found),
+                other => Err(format!("{other:?}")),
             }
-            // The link rests for a moment after a failure.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 
     /// The stops of which nobody has been told, as a restart finds them.
@@ -65,11 +64,8 @@ impl Stage {
     }
 
     async fn take_over(&self) {
-        let (by, give_up) = (self.by(&self.ada), Instant::now() + flowtest_testkit::WAIT_MAX);
-        while let Err(error) = self.controller.adopt(&by, self.now).await {
-            assert!(Instant::now() < give_up, "{error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let by = self.by(&self.ada);
+        wait_until_or_async("their document", async || self.controller.adopt(&by, self.now).await).await;
     }
 }
 
@@ -103,9 +99,13 @@ async fn whatever_ended_traffic_while_cut_off_holds_over_a_newer_document_a_rest
         (vec![Change::Pause, Change::Stop], Revision::Newer, Then::TakeOver),
         (vec![park()], Revision::Same, Then::Restart),
     ];
-    // Each waits for a Redis of its own.
-    let cases: Vec<_> =
-        cases.into_iter().map(|(changes, revision, then)| tokio::spawn(holds(changes, revision, then))).collect();
+    // Each waits for a Redis of its own, on a thread of its own: a look that borrows cannot move between threads.
+    let runtime = tokio::runtime::Handle::current();
+    let alone = |(changes, revision, then)| {
+        let runtime = runtime.clone();
+        tokio::task::spawn_blocking(move || runtime.block_on(holds(changes, revision, then)))
+    };
+    let cases: Vec<_> = cases.into_iter().map(alone).collect();
     for case in cases {
         case.await.expect("it holds");
     }
@@ -231,12 +231,12 @@ async fn a_stop_that_is_refused_upon_their_document_is_put_there_when_it_may_be(
     stage.now += 2 * SECOND;
     stage.change_unheard(Change::Pause).await;
     stage.back_with(theirs.clone(), theirs.revision);
-    let give_up = Instant::now() + flowtest_testkit::WAIT_MAX;
-    while stage.controller.status().conflict.is_none() {
-        assert!(Instant::now() < give_up, "it is somebody else's");
+    wait_until_or_async("that it is somebody else's", async || {
         stage.turn().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let status = stage.controller.status();
+        if status.conflict.is_some() { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
     assert_eq!(stage.published().map(|found| found.state), Some(State::Running), "its lifecycle refuses");
     stage.turn_at(goes_on + SECOND).await;
     assert_eq!(stage.published().map(|found| found.state), Some(State::Paused), "now it may rest");
@@ -280,13 +280,13 @@ async fn a_stop_that_was_made_while_cut_off_reaches_whoever_has_the_steering_sin
     stage.redis.kill();
     stage.change_unheard(Change::Halt { halted: true }).await;
     stage.redis.restart();
-    let give_up = Instant::now() + flowtest_testkit::WAIT_MAX;
-    while !stage.published().expect("a document").halted {
-        assert!(Instant::now() < give_up, "{:?}", stage.controller.status());
+    wait_until_or_async("the stop", async || {
         other.automation().turn(0, false, stage.now).await;
         stage.turn().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let is_halted = stage.published().expect("a document").halted;
+        is_halted.then_some(()).ok_or_else(|| format!("{:?}", stage.controller.status()))
+    })
+    .await;
     assert!(stage.controller.status().steered_elsewhere.is_some(), "another one steers");
     stage.turn().await;
     assert!(stage.saved().await.halted && stage.control().halted);
@@ -299,11 +299,10 @@ async fn that_a_round_was_ended_is_kept_while_redis_is_still_asked() {
     stage.run().await;
     stage.redis.pause();
     let ending = stage.change(Change::Stop);
-    let kept = async {
-        while !stage.untold().await.contains("end") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let kept = wait_until_or_async("the end", async || {
+        let untold = stage.untold().await;
+        if untold.contains("end") { Ok(()) } else { Err(untold) }
+    });
     tokio::select! {
         biased;
         () = kept => {}

@@ -6,6 +6,7 @@ use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::readiness::Unsaved;
+use flowtest_testkit::wait::wait_until_or_async;
 
 /// How often it looks.
 const LOOK: u64 = SECOND / 4;
@@ -24,6 +25,15 @@ impl Stage {
             generators.iter().for_each(|(id, takes_from)| self.plays(id, round, *takes_from));
             self.turn().await;
         }
+    }
+
+    /// Looks until Redis, which was away, is there for the controller as well.
+    async fn until_redis_answers(&self) {
+        wait_until_or_async("Redis", async || {
+            self.turn().await;
+            self.controller.status().redis.map_or(Ok(()), Err)
+        })
+        .await;
     }
 
     /// What GO or NO-GO says of a generator.
@@ -167,10 +177,7 @@ async fn nobody_is_left_out_because_redis_was_away() {
     }
     stage.redis.restart();
     stage.flush();
-    while stage.controller.status().redis.is_some() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        stage.turn().await;
-    }
+    stage.until_redis_answers().await;
     // One of them needs three seconds more than the other.
     stage.plays_on(3 * SECOND, round, &both[..1]).await;
     stage.plays_on(5 * SECOND, round, &both).await;
@@ -212,10 +219,7 @@ async fn what_a_generator_has_split_while_this_dashboard_was_cut_off_is_taken_ov
     stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
     stage.now += 12 * SECOND;
     stage.turn().await;
-    while stage.controller.status().redis.is_some() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        stage.turn().await;
-    }
+    stage.until_redis_answers().await;
     stage.plays_on(SECOND, round, &[("g1", armed.timeline.start_at.expect("a start"))]).await;
     let (ours, published) = (stage.control(), stage.published());
     assert_eq!((ours.state, &ours.timeline.splits), (State::Running, &theirs.timeline.splits), "neither is lost");

@@ -6,6 +6,7 @@ use flowtest_contract::utc_us;
 use flowtest_dashboard::control::readiness::{Check, Mark};
 use flowtest_dashboard::live::clock::ContestClock;
 use flowtest_testkit::RedisServer;
+use flowtest_testkit::wait::wait_until_or_async;
 
 async fn check(stage: &Stage, what: &str) -> Check {
     let checks = stage.controller.readiness(stage.now).await.expect("checks");
@@ -22,12 +23,12 @@ async fn no_redis_answers_is_over_when_one_does_also_before_there_is_a_document(
     assert!(trouble.mark == Mark::No && trouble.message.contains("Redis"), "{trouble:?}");
     stage.redis.restart();
     // The link rests for a moment after a failure.
-    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
-    while check(&stage, "Redis").await.mark != Mark::Go {
-        assert!(std::time::Instant::now() < give_up, "{:?}", check(&stage, "Redis").await);
+    wait_until_or_async("Redis", async || {
         stage.turn().await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        let check = check(&stage, "Redis").await;
+        if check.mark == Mark::Go { Ok(()) } else { Err(format!("{check:?}")) }
+    })
+    .await;
     assert_eq!(stage.controller.status().redis, None);
 }
 

@@ -6,7 +6,7 @@ use flowtest_accounts::Actor;
 use flowtest_contest::State;
 use flowtest_contest::lifecycle::Change;
 use flowtest_dashboard::control::ChangeError;
-use flowtest_testkit::wait::wait_until_async;
+use flowtest_testkit::wait::{wait_until_async, wait_until_or_async};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -127,7 +127,7 @@ async fn a_newer_document_is_shown_as_a_problem_and_a_change_goes_on_above_it() 
     let mut newer = (*stage.control()).clone();
     newer.revision += 1_000;
     newer.halted = true;
-    // More than a stop, which is heeded.
+    // More than a stop, which is applied.
     newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
@@ -156,7 +156,7 @@ async fn a_newer_document_can_be_taken_over() {
     let mut newer = (*stage.control()).clone();
     newer.revision += 7;
     newer.halted = true;
-    // More than a stop, which is heeded.
+    // More than a stop, which is applied.
     newer.scored = false;
     stage.redis.scoreboard().write_control(&newer).expect("written");
     stage.turn().await;
@@ -178,12 +178,12 @@ async fn a_change_without_redis_is_saved_told_and_published_later() {
     assert!(made.unpublished.expect("it is told").contains("Redis"));
     assert!(stage.control().halted);
     stage.redis.restart();
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while stage.published() != Some((*stage.control()).clone()) {
-        assert!(Instant::now() < give_up, "it is not published: {:?}", stage.controller.status());
+    wait_until_or_async("the document", async || {
         stage.turn().await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let is_published = stage.published().as_ref() == Some(&*stage.control());
+        is_published.then_some(()).ok_or_else(|| format!("{:?}", stage.controller.status()))
+    })
+    .await;
     assert_eq!(stage.controller.status().redis, None);
 }
 

@@ -9,6 +9,7 @@ use flowtest_dashboard::control::ChangeError;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_scoreboard::Stopped;
 use flowtest_testkit::documents::{RIGHT, probe_answer};
+use flowtest_testkit::wait::wait_until_or_async;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -168,13 +169,12 @@ async fn a_stop_given_while_no_dashboard_runs_holds_when_one_begins_with_a_chang
     stage.redis.kill();
     stage.reopen_at("203.0.113.8").await;
     stage.redis.restart();
-    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
-    while !stage.control().halted {
-        assert!(std::time::Instant::now() < give_up, "the stop is heeded: {:?}", stage.controller.status().redis);
+    wait_until_or_async("the stop", async || {
         assert!(stage.published().expect("a document").halted);
         stage.turn().await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        stage.control().halted.then_some(()).ok_or_else(|| format!("{:?}", stage.controller.status().redis))
+    })
+    .await;
     stage.turn().await;
     assert!(stage.published().expect("a document").halted);
 }
@@ -286,11 +286,11 @@ async fn of_two_databases_behind_one_contest_one_steers_and_the_other_takes_no_a
     stage.controller.release().await;
     other.automation().turn(0, false, stage.now).await;
     // The other's lease may be some milliseconds from its end.
-    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
-    while other.status().steered_elsewhere.is_some() {
-        assert!(std::time::Instant::now() < give_up, "it was given back");
+    wait_until_or_async("the steering", async || {
         other.automation().turn(0, false, stage.now).await;
-    }
+        other.status().steered_elsewhere.map_or(Ok(()), |elsewhere| Err(format!("{elsewhere:?}")))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,10 +121,9 @@ impl Guest {
 
     /// Takes frames until the page shows something.
     pub(crate) async fn until(&mut self, what: &str, found: impl Fn(&Page) -> bool) -> &Page {
-        let give_up = tokio::time::Instant::now() + WAIT_MAX;
-        while !found(self.frame().await) {
-            assert!(tokio::time::Instant::now() < give_up, "{what} did not come: {:?}", self.page);
-        }
+        let shows = async { while !found(self.frame().await) {} };
+        let is_shown = tokio::time::timeout(WAIT_MAX, shows).await.is_ok();
+        assert!(is_shown, "{what} did not come: {:?}", self.page);
         &self.page
     }
 

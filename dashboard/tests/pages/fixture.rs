@@ -40,9 +40,9 @@ use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview,
 use flowtest_dashboard::views::strip::{Span, Strip};
 use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use flowtest_dashboard::views::{
-    AccountPage, AuditPage, ChartPage, ChartView, ErrorPage, Field, Flash, KeptPage, Layout, LoginPage, LogoutPage,
-    Page, RegisterPage, ReportPage, Role, RulesPage, SettingPage, SettingsPage, SlipsPage, Stage, TokensPage, Viewer,
-    advice,
+    AccountPage, AuditPage, ChartPage, ChartView, ContestHead, ErrorPage, Field, Flash, KeptPage, Layout, LoginPage,
+    LogoutPage, Page, RegisterPage, ReportPage, Role, RulesPage, SettingPage, SettingsPage, SlipsPage, TokensPage,
+    Viewer, advice,
 };
 use flowtest_testkit::hostile::NAMES as HOSTILE;
 use sailfish::{RenderError, TemplateSimple};
@@ -152,7 +152,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
         version: "0.1.0".into(),
         request_id: None,
         now_ms: NOW_MS,
-        stage: Stage {
+        stage: ContestHead {
             round: Some(RoundNow {
                 id: "0".repeat(31) + "3",
                 number: 3,
@@ -411,7 +411,7 @@ fn ledger() -> Ledger {
 
 fn index_new(layout: Layout) -> IndexPage {
     let full = index(layout);
-    let stage = Stage { round: None, ..full.layout.stage.clone() };
+    let stage = ContestHead { round: None, ..full.layout.stage.clone() };
     IndexPage {
         layout: Layout {
             stage,
@@ -679,7 +679,7 @@ fn setting(layout: Layout) -> SettingPage {
             seal_reason: Field::default(),
             deadline: Field::default(),
             halted: false,
-            unheeded: Vec::new(),
+            unapplied: Vec::new(),
             frozen: false,
             over: false,
             freezes_at_ms: Some(NOW_MS + 1_800_000),
@@ -790,7 +790,7 @@ fn setting_go(layout: Layout) -> SettingPage {
             start,
             generators: generators.iter().map(choice).collect(),
             halted: true,
-            unheeded: Vec::new(),
+            unapplied: Vec::new(),
             over: true,
             frozen: true,
             ..page.round

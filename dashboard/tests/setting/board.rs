@@ -4,6 +4,7 @@ use crate::browser::Site;
 use flowtest_accounts::Actor;
 use flowtest_contract::utc_us;
 use flowtest_testkit::documents::generator_health;
+use flowtest_testkit::wait::wait_until_or_async;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_to_the_first_round_names_each_next_step() {
@@ -167,11 +168,11 @@ async fn a_category_marks_the_board_and_narrows_board_and_exports() {
         .await
         .says("competes in student");
     let told = "category\":\"student";
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !ada.get("/api/standings").await.body.contains(told) {
-        assert!(std::time::Instant::now() < until, "the feed never says it");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    wait_until_or_async("its category in the feed", async || {
+        let body = ada.get("/api/standings").await.body;
+        if body.contains(told) { Ok(()) } else { Err(body) }
+    })
+    .await;
     ada.get("/chart").await.says("<option value=\"student &amp; co\">").says("class=\"category\">student");
     let query = "category=student+%26+co";
     let board = ada.get(&format!("/chart?{query}")).await;

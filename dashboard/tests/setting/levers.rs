@@ -8,6 +8,7 @@ use flowtest_contest::lifecycle::Change;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, utc_us};
 use flowtest_testkit::documents::generator_health;
+use flowtest_testkit::wait::wait_until_or_async;
 use salvo::http::StatusCode;
 
 const SECOND: u64 = 1_000_000;
@@ -106,11 +107,12 @@ async fn those_who_are_not_ready_are_reminded_by_name() {
     let end = shown[0].ended_at.expect("it ends by itself");
     assert!(end > now && end <= now + 5 * 60_000_000, "{shown:?}");
     // Control lists it by itself.
-    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
-    while !ada.get("/setting/live").await.body.contains(&format!("/setting/announce/{}/end", shown[0].id)) {
-        assert!(std::time::Instant::now() < give_up, "it is never listed");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let end = format!("/setting/announce/{}/end", shown[0].id);
+    wait_until_or_async("its line", async || {
+        let body = ada.get("/setting/live").await.body;
+        if body.contains(&end) { Ok(()) } else { Err(body) }
+    })
+    .await;
     ada.follow("/setting/test-all", &[]).await.says("All endpoints are tested now");
 }
 
@@ -542,15 +544,11 @@ async fn the_age_of_a_generators_figures_and_a_journal_that_stands_still_are_on_
 
 /// Loads the page until it says something.
 async fn until(ada: &mut crate::browser::Browser<'_>, part: &str) -> crate::browser::Answer {
-    let give_up = std::time::Instant::now() + flowtest_testkit::WAIT_MAX;
-    loop {
+    wait_until_or_async(part, async || {
         let page = ada.get("/setting").await;
-        if page.body.contains(part) {
-            return page;
-        }
-        assert!(std::time::Instant::now() < give_up, "{part:?} did not come: {}", page.body);
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        if page.body.contains(part) { Ok(page) } else { Err(page.body) }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use crate::stage::{PASSWORD, Stage, status};
 use flowtest_contract::utc_us;
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest};
 use flowtest_testkit::RedisServer;
-use flowtest_testkit::wait::wait_until_async;
+use flowtest_testkit::wait::{wait_until_async, wait_until_or_async};
 
 const SECRET: &str = "hunter2";
 
@@ -31,16 +31,13 @@ async fn no_page_repeats_what_a_closed_server_says() {
     };
     redis.scoreboard().answer_probe("cup", &answer).expect("Redis answers");
     let answer_page = format!("/index/probe/{}", asked.id);
-    let mut told = String::new();
     // The dashboard fetches it by itself.
-    for _ in 0..100 {
-        told = alice.get("/index").await;
-        if told.contains("Test failed") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert!(told.contains("Test failed") && told.contains("no status line"), "{told}");
+    let told = wait_until_or_async("the answer", async || {
+        let told = alice.get("/index").await;
+        if told.contains("Test failed") { Ok(told) } else { Err(told) }
+    });
+    let told = told.await;
+    assert!(told.contains("no status line"), "{told}");
     for page in [told, alice.get(&answer_page).await, alice.get("/api/me").await] {
         assert!(status(&page) == 200 && !page.contains(SECRET), "{page}");
     }

@@ -106,6 +106,15 @@ impl Lateness {
     }
 }
 
+/// What one generator has counted in a hold, of all its workers.
+#[derive(Clone, Copy, Debug)]
+pub struct CountedHold<'a> {
+    /// By contestant.
+    pub counts: &'a [HoldCounts],
+    /// Nothing is missing from it any more.
+    pub is_settled: bool,
+}
+
 /// What was counted in the hold of one step of a breakpoint phase. Holds lie seconds apart: there is one at a time.
 #[derive(Clone, Debug, Default)]
 pub struct Hold {
@@ -121,9 +130,9 @@ impl Hold {
         &self.counts
     }
 
-    /// Of a generator as a whole: what was counted, and whether nothing is missing from it any more.
-    pub fn report(&self, plan: &Plan) -> (&[HoldCounts], bool) {
-        (&self.counts, self.settled == plan.workers)
+    /// Of a generator as a whole.
+    pub fn report(&self, plan: &Plan) -> CountedHold<'_> {
+        CountedHold { counts: &self.counts, is_settled: self.settled == plan.workers }
     }
 
     /// Where a contestant's outcome in the hold of a step is counted. `None`: that step is over for us.

@@ -436,7 +436,7 @@ impl Connection {
         sink.settle(exchange, Outcome::Failed(failure), received);
     }
 
-    /// All that is on the wire fails.
+    /// Every exchange on the wire fails in the same way.
     fn fail_wire(&mut self, failure: Failure, timeouts: &Timeouts, sink: &mut impl OutcomeSink) {
         while self.on_wire > 0 {
             self.fail_front(failure, timeouts, sink);

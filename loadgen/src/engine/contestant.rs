@@ -163,7 +163,7 @@ impl Contestant {
         }
     }
 
-    /// One of its slots, in the ring.
+    /// Where one of its slots lies among all of the ring.
     #[inline]
     pub fn slot(&self, local: LocalSlot) -> RingSlot {
         RingSlot::from_number(self.base.number() + local.index() as u32)
@@ -305,7 +305,6 @@ impl Contestant {
         self.held_up.get_or_insert_with(|| timeouts.late_until(oldest));
     }
 
-    /// Nothing waits.
     #[inline]
     pub fn on_nothing_waits(&mut self) {
         self.held_up = None;

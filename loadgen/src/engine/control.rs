@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 /// How far a worker shall go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Stage {
+pub enum GoOn {
     /// By the plan.
     Run = 0,
     /// Start nothing more, finish what is in flight.
@@ -34,7 +34,7 @@ pub struct WorkerControl {
 impl WorkerControl {
     pub fn new(plan: Arc<Plan>) -> WorkerControl {
         WorkerControl {
-            stage: AtomicU8::new(Stage::Run as u8),
+            stage: AtomicU8::new(GoOn::Run as u8),
             paused: AtomicBool::new(false),
             traces_off: AtomicBool::new(false),
             version: AtomicU64::new(0),
@@ -69,19 +69,19 @@ impl WorkerControl {
 
     /// Start nothing more, finish what is in flight.
     pub fn drain(&self) {
-        self.stage.fetch_max(Stage::Drain as u8, Ordering::Relaxed);
+        self.stage.fetch_max(GoOn::Drain as u8, Ordering::Relaxed);
     }
 
     /// Stop now.
     pub fn abort(&self) {
-        self.stage.store(Stage::Stop as u8, Ordering::Relaxed);
+        self.stage.store(GoOn::Stop as u8, Ordering::Relaxed);
     }
 
-    pub fn stage(&self) -> Stage {
+    pub fn go_on(&self) -> GoOn {
         match self.stage.load(Ordering::Relaxed) {
-            0 => Stage::Run,
-            1 => Stage::Drain,
-            _ => Stage::Stop,
+            0 => GoOn::Run,
+            1 => GoOn::Drain,
+            _ => GoOn::Stop,
         }
     }
 

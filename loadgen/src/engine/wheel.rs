@@ -20,7 +20,6 @@ pub enum Sleeper {
     Contestant(ContestantIndex),
 }
 
-/// The wheel.
 #[derive(Debug)]
 pub struct Wheel {
     tick: u64,

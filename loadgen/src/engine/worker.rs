@@ -17,7 +17,7 @@ use crate::engine::causes::{OwnCause, OwnTrouble};
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::connection::{Connection, State};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
-use crate::engine::control::{Stage, WorkerControl};
+use crate::engine::control::{GoOn, WorkerControl};
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
@@ -66,7 +66,6 @@ const BUSY_MAX: u64 = 980;
 /// How long a slot is held for which our own machine had no descriptor, memory or port.
 const SHORT_NS: u64 = 100_000_000;
 
-/// One worker.
 #[derive(Debug)]
 pub struct Worker<K> {
     ring: Ring<K>,
@@ -234,11 +233,11 @@ impl<K: Kernel> Worker<K> {
 
     /// One turn; `false` when the plan is played or the worker was stopped.
     pub(crate) fn go_on(&mut self, control: &WorkerControl, sender: &mut Sender) -> io::Result<bool> {
-        match control.stage() {
-            Stage::Run => {}
-            Stage::Drain => self.drain(),
+        match control.go_on() {
+            GoOn::Run => {}
+            GoOn::Drain => self.drain(),
             // Stopped at once: what is in flight is nobody's fault but ours.
-            Stage::Stop => {
+            GoOn::Stop => {
                 self.give_up();
                 return Ok(false);
             }

@@ -70,7 +70,7 @@ fn twice(one: &StreamFolder, other: &StreamFolder) -> Failed {
     ))
 }
 
-/// Whether all streams are of this contest.
+/// The error names the first one that is of another contest.
 pub fn are_of<'a>(contest: &str, streams: impl IntoIterator<Item = (&'a StreamFolder, &'a str)>) -> Result<(), Failed> {
     match streams.into_iter().find(|(_, other)| *other != contest) {
         None => Ok(()),

@@ -8,7 +8,6 @@ use flowtest_contract::text::grouped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 
-/// The bar.
 #[derive(Debug)]
 pub struct Bar {
     bar: ProgressBar,

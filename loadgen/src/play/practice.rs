@@ -383,7 +383,7 @@ impl Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::control::Stage;
+    use crate::engine::control::GoOn;
     use flowtest_contract::rules::UtcUs;
 
     #[test]
@@ -402,8 +402,8 @@ mod tests {
             (StopHandle::default(), Arc::new(WorkerControl::new(Arc::new(Plan::default()))));
         stop_handle.stop("first");
         stop_handle.stop("second");
-        assert_eq!((worker_control.stage(), stop_handle.reason().as_deref()), (Stage::Run, Some("first")));
+        assert_eq!((worker_control.go_on(), stop_handle.reason().as_deref()), (GoOn::Run, Some("first")));
         stop_handle.take(worker_control.clone());
-        assert_eq!(worker_control.stage(), Stage::Stop);
+        assert_eq!(worker_control.go_on(), GoOn::Stop);
     }
 }

@@ -4,6 +4,7 @@
 //! Whoever decides calls [`Steps::to_judge`], and [`Steps::decide`] with what all generators have counted; whoever follows calls
 //! [`Steps::hear`]. Both end in the same [`Climbs`], so that anybody can go on where another one died.
 
+use crate::engine::block::CountedHold;
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{HoldWindow, Load, NS_PER_US, Phase, Plan};
@@ -58,9 +59,9 @@ pub struct HoldFigures {
 
 impl HoldFigures {
     /// Of generators that say so much each. `sharers`: how many of them had a share in the hold.
-    pub fn together<'a>(reports: impl IntoIterator<Item = (&'a [HoldCounts], bool)>, sharers: usize) -> HoldFigures {
+    pub fn together<'a>(reports: impl IntoIterator<Item = CountedHold<'a>>, sharers: usize) -> HoldFigures {
         let (mut counts, mut settled, mut told) = (Vec::new(), 0, 0);
-        for (part, is_settled) in reports {
+        for CountedHold { counts: part, is_settled } in reports {
             counts.resize(part.len().max(counts.len()), HoldCounts::default());
             counts.iter_mut().zip(part).for_each(|(sum, part)| sum.merge(part));
             (settled, told) = (settled + usize::from(is_settled), told + 1);

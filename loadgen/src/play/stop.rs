@@ -104,14 +104,14 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
     match applied.is_empty() {
         true if said.is_whole() => eprintln!("flowtest-loadgen: no generator plays"),
         true => {}
-        false => eprintln!("flowtest-loadgen: obeyed by {}", applied.join(", ")),
+        false => eprintln!("flowtest-loadgen: stop applied by {}", applied.join(", ")),
     }
     if said.is_whole() {
         return Ok(0);
     }
     let mut troubles = Vec::new();
     if !said.going_on.is_empty() {
-        troubles.push(format!("these generators have not said that they obey: {}", said.going_on.join(", ")));
+        troubles.push(format!("these generators have not said that they applied it: {}", said.going_on.join(", ")));
     }
     let mut next = "Stop them on their machines, by SIGUSR1 (at once) or SIGTERM".to_owned();
     if !said.silent.is_empty() {

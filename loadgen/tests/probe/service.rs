@@ -8,9 +8,7 @@ use flowtest_contract::utc_us;
 use flowtest_loadgen::admit::probe::{ProbeService, Settings};
 use flowtest_loadgen::admit::resolve::Names;
 use flowtest_scoreboard::{ProbeAnswer, ProbeRequest, Scoreboard};
-use flowtest_testkit::RedisServer;
-use flowtest_testkit::WAIT_MAX;
-use std::time::{Duration, Instant};
+use flowtest_testkit::{RedisServer, WAIT_MAX, wait_until_or};
 
 const CONTEST: &str = "finals";
 
@@ -41,14 +39,10 @@ impl Stage {
     }
 
     fn answer(&mut self, id: &str) -> ProbeAnswer {
-        let give_up = Instant::now() + WAIT_MAX;
-        loop {
-            if let Some(answer) = self.board.read_probe(CONTEST, id).expect("Redis answers") {
-                return answer;
-            }
-            assert!(Instant::now() < give_up, "no answer to {id}: {:?}", self.service.trouble());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until_or(id, || {
+            let answer = self.board.read_probe(CONTEST, id).expect("Redis answers");
+            answer.ok_or_else(|| format!("{:?}", self.service.trouble()))
+        })
     }
 
     fn has_answer(&mut self, id: &str) -> bool {

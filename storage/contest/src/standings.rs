@@ -65,7 +65,7 @@ pub fn standings(contestants: &BTreeMap<String, Row>, rules: &Rules) -> Vec<Stan
     standings_with(contestants, rules, &Beside::default())
 }
 
-/// The standings.
+/// The same, with what the rows do not say.
 pub fn standings_with(contestants: &BTreeMap<String, Row>, rules: &Rules, beside: &Beside) -> Vec<Standing> {
     let mut lines: Vec<Standing> = contestants
         .iter()

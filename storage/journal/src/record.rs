@@ -284,7 +284,7 @@ impl ArchivedFurtherEntry {
     }
 }
 
-/// The tally of the first counters.
+/// A record from before the later counters says 0 of them.
 pub fn tally_of(counters: [u64; Tally::LEN_FIRST]) -> Tally {
     let mut all = [0; Tally::LEN];
     all[..Tally::LEN_FIRST].copy_from_slice(&counters);
@@ -509,7 +509,7 @@ pub struct Notice {
     pub at: u64,
     /// [`NoticeCode`].
     pub code: u16,
-    /// A sentence.
+    /// UTF-8, for a person to read.
     pub text: Vec<u8>,
 }
 

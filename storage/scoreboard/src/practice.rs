@@ -37,7 +37,6 @@ const TEXT_BYTES_MAX: usize = 400;
 /// Ten explained failures, whose texts JSON may double, with a row.
 const JSON_BYTES_MAX: usize = 128 * 1024;
 
-/// A request for practice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PracticeRequest {
     /// Random: it is part of the answer's key. 1 to 64 letters, digits and hyphens.

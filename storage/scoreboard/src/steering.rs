@@ -50,7 +50,7 @@ impl Scoreboard {
         self.run(|connection| edit(connection, contest, &decide))
     }
 
-    /// Stops all traffic of a contest, whoever steers it. Generators obey within a second. The revision is above all that they
+    /// Stops all traffic of a contest, whoever steers it. Generators apply it within a second. The revision is above all that they
     /// follow, who may have heard of more than Redis holds.
     ///
     /// # Errors

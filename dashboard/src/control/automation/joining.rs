@@ -320,7 +320,7 @@ impl Automation {
             return Ok(());
         };
         let (at, contestant) = (joins_at(&control, now), newcomer.name);
-        let what = format!("{contestant} joins the round, from {} on.", instant::utc(at));
+        let what = format!("{contestant} joins the round, from {} on.", instant::rfc3339(at));
         let change = Change::Join { contestant, id: Some(id.clone()), endpoint: newcomer.endpoint, since, at };
         match edit.change(None, change, &what, &Actor::program(), now).await {
             Ok(_) => {

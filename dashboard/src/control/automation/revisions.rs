@@ -4,7 +4,7 @@ use flowtest_contract::rules::UtcUs;
 use std::collections::VecDeque;
 
 /// So long after it was published every generator that plays follows a revision, in microseconds: eight looks of it.
-const HEEDED_US: u64 = 2_000_000;
+const FOLLOWED_US: u64 = 2_000_000;
 
 /// The revisions that were published last, and since when.
 #[derive(Clone, Debug, Default)]
@@ -19,14 +19,14 @@ impl Revisions {
             Some(revision) => self.0.push_back((revision, now)),
         }
         // The newest that is due, and those behind it.
-        while self.0.get(1).is_some_and(|(_, since)| now.saturating_since(*since) >= HEEDED_US) {
+        while self.0.get(1).is_some_and(|(_, since)| now.saturating_since(*since) >= FOLLOWED_US) {
             self.0.pop_front();
         }
     }
 
     /// What whoever plays follows by now, or a newer one; 0 where nothing can be said.
     pub(super) fn due(&self, now: UtcUs) -> u64 {
-        let is_due = |since: UtcUs| now.saturating_since(since) >= HEEDED_US;
+        let is_due = |since: UtcUs| now.saturating_since(since) >= FOLLOWED_US;
         self.0.front().filter(|(_, since)| is_due(*since)).map_or(0, |(revision, _)| *revision)
     }
 }

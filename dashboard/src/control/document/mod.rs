@@ -53,7 +53,6 @@ pub struct Document {
     contest: String,
     accounts: Accounts,
     link: Link,
-    /// The id of the database.
     database: StreamId,
     /// Whoever holds it changes the document. Held while the document is saved and published, and for no other part.
     editing: tokio::sync::Mutex<()>,

@@ -64,7 +64,7 @@ impl Document {
         }
         if let Ok(Held::Stopped(other)) = found {
             self.known().decided = Some(Arc::new((*other).clone()));
-            self.heed_stop(other.revision);
+            self.apply_stop(other.revision);
             control = self.control()?;
             found = self.put(&control, None, until, now).await;
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stop {
-    /// All of it.
+    /// That of everybody.
     Halt,
     /// That of a round, which may go on.
     Pause(RoundId),
@@ -97,7 +97,7 @@ pub(super) fn refusals(ours: &Control, untold: &[Stop], found: &Control, now: Ut
 }
 
 /// Somebody else's document with what was stopped in ours while nobody could be told: `untold`. Above both, so that generators
-/// obey. None: it stops as much already, ours does not any more, or its lifecycle refuses that now.
+/// apply it. None: it stops as much already, ours does not any more, or its lifecycle refuses that now.
 pub(super) fn stopped_as(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Option<Control> {
     let due = untold.iter().filter(|stop| stop.is_due(ours, found));
     let stopped = due.fold(None, |stopped: Option<Control>, stop| {

@@ -119,7 +119,7 @@ impl Document {
     }
 
     /// Somebody has stopped all traffic in Redis, by this revision, as `flowtest-loadgen stop` does: so do we.
-    pub(super) fn heed_stop(&self, revision: u64) {
+    pub(super) fn apply_stop(&self, revision: u64) {
         if self.control().is_none_or(|control| control.halted) {
             return;
         }

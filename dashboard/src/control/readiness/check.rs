@@ -10,7 +10,6 @@ pub enum Mark {
     No,
 }
 
-/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What was looked at: a contestant, a generator, `Redis`, ...

@@ -77,7 +77,7 @@ pub(super) fn generators(list: &mut List, situation: &Situation) {
 
 /// Until when somebody may play, behind what it may play; nothing where nobody knows.
 pub fn until(end: Option<UtcUs>) -> String {
-    end.map_or_else(String::new, |end| format!(" until {}", instant::utc(end)))
+    end.map_or_else(String::new, |end| format!(" until {}", instant::rfc3339(end)))
 }
 
 /// What is to be done about one that nobody hears, and that may play a round which is over here.

@@ -54,7 +54,6 @@ pub enum Unsaved {
     UntoldStop,
 }
 
-/// How the database is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseHealth {
     /// Why it takes no writes.

@@ -20,7 +20,8 @@ use crate::views::Field;
 use crate::views::layout::{Level, Page};
 use crate::views::screen::ScreenMade;
 use crate::views::setting::{
-    AnnounceForm, Doubt, GuideStep, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm, TeamsPanel,
+    AnnounceForm, ArmForm, Doubt, GuideStep, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm,
+    TeamsPanel,
 };
 use crate::views::tokens::InvitationForm;
 use flowtest_accounts::{InviteStatus, User, UserId};
@@ -30,8 +31,7 @@ use salvo::prelude::*;
 /// What was typed into a form that goes back to whoever typed it, and what was asked for.
 #[derive(Default)]
 pub(super) struct Typed {
-    /// Start, whether it is scored, which generators.
-    pub(super) arm: Option<(Field, bool, Vec<String>)>,
+    pub(super) arm: Option<ArmForm>,
     /// Why arming is asked for once more.
     pub(super) doubts: Vec<Doubt>,
     pub(super) deadline: Option<Field>,
@@ -102,7 +102,7 @@ async fn levers(
     app: &App,
     situation: &Situation,
     users: &[User],
-    typed: Option<(Field, bool, Vec<String>)>,
+    typed: Option<ArmForm>,
     open: Option<(UserId, TeamForm)>,
     now: UtcUs,
 ) -> Result<Levers, RequestError> {

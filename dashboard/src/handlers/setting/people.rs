@@ -83,7 +83,7 @@ pub async fn make_backup(depot: &mut Depot, res: &mut Response) -> Result<(), Re
 
 /// Beside the database, named by the instant: nothing that comes from a request.
 fn backup_file(database: &Path, now: UtcUs) -> PathBuf {
-    let instant = crate::control::instant::utc(now.floor(1_000_000)).replace(':', "-");
+    let instant = crate::control::instant::rfc3339(now.floor(1_000_000)).replace(':', "-");
     let stem = database.file_stem().map_or("flowtest".into(), |stem| stem.to_string_lossy().into_owned());
     database.with_file_name(format!("{stem}-{instant}.db"))
 }

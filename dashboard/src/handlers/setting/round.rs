@@ -9,7 +9,7 @@ use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, list, revision};
 use crate::handlers::frame::{self, show_again};
 use crate::middleware::viewer::{FromMemory, Viewer};
-use crate::views::setting::Doubt;
+use crate::views::setting::{ArmForm, Doubt};
 use crate::views::{ErrorPage, Field, Page};
 use flowtest_accounts::Ruling;
 use flowtest_contest::lifecycle::Change;
@@ -34,13 +34,13 @@ pub async fn arm_round(req: &mut Request, depot: &mut Depot, res: &mut Response)
         read.is_empty() || doubts.iter().all(|doubt| read.contains(&doubt.key))
     };
     if !doubts.is_empty() && !is_sure {
-        let arm = Some((Field::new(typed), scored, generators));
+        let arm = Some(ArmForm { start: Field::new(typed), scored, generators });
         return show_again(res, page::page(depot, Typed { arm, doubts, ..Typed::default() }).await?);
     }
     match app.controller.arm(seen, start_at, scored, generators.clone(), &actor, now).await {
         Err(ChangeError::Refused(refusal)) => again(depot, res, typed, scored, generators, refusal.to_string()).await,
         made => {
-            let done = format!("The round is armed and starts at {}.", instant::utc(start_at));
+            let done = format!("The round is armed and starts at {}.", instant::rfc3339(start_at));
             told(depot, res, made, &done)
         }
     }
@@ -123,7 +123,7 @@ async fn again(
     generators: Vec<String>,
     message: String,
 ) -> Result<(), RequestError> {
-    let arm = Some((Field::wrong(start, as_message(&message)), scored, generators));
+    let arm = Some(ArmForm { start: Field::wrong(start, as_message(&message)), scored, generators });
     show_again(res, page::page(depot, Typed { arm, ..Typed::default() }).await?)
 }
 
@@ -219,7 +219,7 @@ pub async fn move_deadline(req: &mut Request, depot: &mut Depot, res: &mut Respo
         Ok(to) => {
             let actor = Viewer::of(depot)?.actor.clone();
             let seen = revision(req).await;
-            let done = format!("The {deadline} deadline is moved to {}.", instant::utc(to));
+            let done = format!("The {deadline} deadline is moved to {}.", instant::rfc3339(to));
             match app.controller.change(seen, Change::MoveDeadline { deadline, to }, &done, &actor, app.now()).await {
                 Err(ChangeError::Refused(refusal)) => moved_wrongly(depot, res, typed, refusal.to_string()).await,
                 made => {

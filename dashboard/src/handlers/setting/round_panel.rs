@@ -11,7 +11,7 @@ use crate::handlers::convert::round_state;
 use crate::live::clock::utc_ms;
 use crate::views::Field;
 use crate::views::setting::{
-    GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
+    ArmForm, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
 use flowtest_accounts::{Round, User, UserId};
 use flowtest_contest::{Control, State};
@@ -40,14 +40,14 @@ pub(super) fn round(
     control: Option<&Control>,
     status: &Status,
     rounds: &[Round],
-    typed: Option<(Field, bool, Vec<String>)>,
+    typed: Option<ArmForm>,
     situation: &Situation,
 ) -> RoundPanel {
     let now = situation.now;
     let state = control.map_or(State::Draft, |control| control.state);
     let last = rounds.last().map_or(0, |round| round.number);
     let (start, scored, chosen) = match typed {
-        Some((start, scored, chosen)) => (start, scored, Some(chosen)),
+        Some(ArmForm { start, scored, generators }) => (start, scored, Some(generators)),
         None => (Field::new("+30s"), control.is_none_or(|control| control.scored), None),
     };
     let generators = status.generators.iter().filter(|seen| readiness::is_heard(seen, now)).filter_map(|seen| {
@@ -87,9 +87,9 @@ pub(super) fn round(
         seal_reason: Field::default(),
         deadline: Field::default(),
         halted: control.is_some_and(|control| control.halted),
-        unheeded: control
+        unapplied: control
             .filter(|control| control.halted)
-            .map_or_else(Vec::new, |control| unheeded(control, status, now)),
+            .map_or_else(Vec::new, |control| unapplied(control, status, now)),
         frozen: show.frozen_at(now).is_some(),
         over: show.over,
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
@@ -103,7 +103,7 @@ pub(super) fn round(
 }
 
 /// Why a stop of all traffic may not be one yet, as sentences.
-fn unheeded(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
+fn unapplied(control: &Control, status: &Status, now: UtcUs) -> Vec<String> {
     const BY_HAND: &str = "stop it on its machine, by SIGUSR1 (at once) or SIGTERM";
     let mut told = Vec::new();
     if let Some(trouble) = &status.redis {

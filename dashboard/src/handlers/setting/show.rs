@@ -51,7 +51,7 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     };
     match wanted {
         Ok(at) => {
-            let done = format!("The board freezes at {}.", instant::utc(at));
+            let done = format!("The board freezes at {}.", instant::rfc3339(at));
             set(req, depot, res, |show| show.freeze(at, now), &done).await
         }
         Err(message) => {
@@ -95,7 +95,7 @@ pub async fn time_reveal(req: &mut Request, depot: &mut Depot, res: &mut Respons
     let show_now = App::of(depot).controller.show();
     match instant::at(&typed, &zone, now).and_then(|at| show_now.reveal_later(Some(at), now).map(|_| at)) {
         Ok(at) => {
-            let done = format!("The board is revealed at {}.", instant::utc(at));
+            let done = format!("The board is revealed at {}.", instant::rfc3339(at));
             set(req, depot, res, |show| show.reveal_later(Some(at), now), &done).await
         }
         Err(message) => {

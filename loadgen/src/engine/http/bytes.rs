@@ -55,7 +55,7 @@ fn suspicious(lane: &[u8; LANE]) -> u64 {
     (below_space | is_delete) & HIGHS
 }
 
-/// The first control byte.
+/// Where the first control byte stands, and which it is.
 pub(super) fn first_control(bytes: &[u8]) -> Option<(usize, u8)> {
     bytes.iter().copied().enumerate().find(|(_, byte)| is_control(*byte))
 }

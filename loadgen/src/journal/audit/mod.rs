@@ -65,11 +65,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let (streams, unreadable) = read(&folders, questions, flags.quiet)?;
     if let Some(board) = &board {
-        let mut rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).collect();
-        for folder in &flags.journals.journal {
-            rounds.extend(rounds_without_streams(folder)?);
-        }
-        for round in rounds {
+        for round in rounds_named(flags, &folders)? {
             board.look_for(flags.contest.as_deref(), round).map_err(|error| {
                 Failed::Message(format!(
                     "{error}; nothing here says of which contest round {round} is: name it by --contest"
@@ -79,39 +75,12 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     }
     let mut unlooked = None;
     if let Some(board) = &board {
-        let begun: Vec<_> =
-            streams.iter().filter_map(|stream| Some((&stream.folder, stream.beginning.as_ref()?))).collect();
-        // Who names whole generators' folders asks of all their rounds.
-        if flags.journals.journal.iter().all(|folder| folders::is_of_many_rounds(folder)) {
-            let mut contests: BTreeSet<&str> = begun.iter().map(|(_, beginning)| beginning.contest.as_str()).collect();
-            contests.extend(flags.contest.as_deref());
-            match board.look_for_all(&contests) {
-                // By an access list of before, a generator's user may read rounds, and not look which there are.
-                Err(error @ ScoreboardError::Permission { .. }) => {
-                    let text = format!("rounds of which no folder is here are not looked for: {error}");
-                    unlooked = Some(Finding::of_all(Kind::NoJournal, false, text));
-                }
-                looked => looked?,
-            }
-        }
-        // Once for all streams of a round.
-        let mut rounds: BTreeMap<(RoundId, &str), u32> = BTreeMap::new();
-        for (folder, beginning) in begun {
-            let planned = steps::contest(&beginning.document).map_or(0, |contest| contest.steps());
-            let most = rounds.entry((folder.round, &beginning.contest)).or_default();
-            *most = planned.max(*most);
-        }
-        for ((round, contest), planned) in rounds.into_iter().filter(|(_, planned)| *planned > 0) {
-            board.read_steps(contest, round, planned)?;
-        }
+        unlooked = look_for_others(board, flags, &streams)?;
+        read_steps(board, &streams)?;
     }
     let mut held = board.map(Board::finish).transpose()?;
     if let Some(held) = &mut held {
-        // A round may have begun since the folders were listed.
-        let listed: BTreeSet<_> = folders.iter().map(|folder| (folder.round, folder.stream)).collect();
-        let newest = folders::list(&flags.journals.journal)?;
-        let begun = newest.iter().filter(|folder| !listed.contains(&(folder.round, folder.stream)));
-        HeldRound::note_begun(held, begun);
+        look_again(held, flags, &folders)?;
     }
     if let Some(contest) = &flags.contest {
         folders::are_of(
@@ -135,6 +104,60 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
         results::print(format_args!("{report}\n"))?;
     }
     Ok(if report.equal { 0 } else { DIFFERENT })
+}
+
+/// The rounds that have a folder here, also without a stream in it.
+fn rounds_named(flags: &Audit, folders: &[StreamFolder]) -> Result<BTreeSet<RoundId>, Failed> {
+    let mut rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).collect();
+    for folder in &flags.journals.journal {
+        rounds.extend(rounds_without_streams(folder)?);
+    }
+    Ok(rounds)
+}
+
+/// Looks for rounds that have none, since who names whole generators' folders asks of all their rounds. A finding where that may not
+/// be.
+fn look_for_others(board: &Board, flags: &Audit, streams: &[Stream]) -> Result<Option<Finding>, Failed> {
+    if !flags.journals.journal.iter().all(|folder| folders::is_of_many_rounds(folder)) {
+        return Ok(None);
+    }
+    let begun = streams.iter().filter_map(|stream| stream.beginning.as_ref());
+    let contests: BTreeSet<&str> =
+        begun.map(|beginning| beginning.contest.as_str()).chain(flags.contest.as_deref()).collect();
+    match board.look_for_all(&contests) {
+        // By an access list of before, a generator's user may read rounds, and not look which there are.
+        Err(error @ ScoreboardError::Permission { .. }) => {
+            let text = format!("rounds of which no folder is here are not looked for: {error}");
+            Ok(Some(Finding::of_all(Kind::NoJournal, false, text)))
+        }
+        looked => {
+            looked?;
+            Ok(None)
+        }
+    }
+}
+
+/// Reads the decisions about steps, once for all streams of a round.
+fn read_steps(board: &Board, streams: &[Stream]) -> Result<(), Failed> {
+    let mut rounds: BTreeMap<(RoundId, &str), u32> = BTreeMap::new();
+    for stream in streams {
+        let Some(beginning) = &stream.beginning else { continue };
+        let planned = steps::contest(&beginning.document).map_or(0, |contest| contest.steps());
+        let most = rounds.entry((stream.folder.round, &beginning.contest)).or_default();
+        *most = planned.max(*most);
+    }
+    for ((round, contest), planned) in rounds.into_iter().filter(|(_, planned)| *planned > 0) {
+        board.read_steps(contest, round, planned)?;
+    }
+    Ok(())
+}
+
+/// A round may have begun since the folders were listed.
+fn look_again(held: &mut BTreeMap<RoundId, HeldRound>, flags: &Audit, folders: &[StreamFolder]) -> Result<(), Failed> {
+    let listed: BTreeSet<_> = folders.iter().map(|folder| (folder.round, folder.stream)).collect();
+    let newest = folders::list(&flags.journals.journal)?;
+    HeldRound::note_begun(held, newest.iter().filter(|folder| !listed.contains(&(folder.round, folder.stream))));
+    Ok(())
 }
 
 /// Streams of which nothing can be read, each with the reason.

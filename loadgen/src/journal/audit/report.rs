@@ -181,7 +181,6 @@ impl Round {
     }
 }
 
-/// Adds one stream to the contestants of its round.
 fn add<'a>(stream: &'a Stream, held: Option<&HeldRound>, contestants: &mut BTreeMap<&'a str, Contestant>) {
     let Some(beginning) = &stream.beginning else { return };
     let rows = held.map(|held| held.streams.get(&stream.folder.stream).map(|stream| &stream.rows));

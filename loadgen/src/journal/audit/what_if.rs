@@ -11,7 +11,6 @@ use flowtest_contract::text::shown;
 use flowtest_contract::{Deadline, Rules, Tally};
 use std::path::Path;
 
-/// The question.
 #[derive(Clone, Debug)]
 pub struct WhatIf {
     contest: Contest,

@@ -201,11 +201,13 @@ impl Fate {
         let whole_up_to = stream.map_or(0, HeldStream::whole_up_to);
         let complete =
             whole_up_to >= journal.last_counted && (stream.is_some() || (sealed && journal.last_counted == 0));
-        if complete && let Some((name, row)) = stream.and_then(|stream| differing(stream, names, &journal.rows)) {
+        if complete
+            && let Some(Differing { name, is_held }) = stream.and_then(|stream| differing(stream, names, &journal.rows))
+        {
             return Fate::Refuse(format!(
                 "refused: Redis says that it has all of it, but its row of {name} is another{}; audit it, and when the \
                  journal is right delete the fields q: and e: of this stream in Redis, and rebuild again",
-                if row { "" } else { " or missing" }
+                if is_held { "" } else { " or missing" }
             ));
         }
         let ended = stream.is_some_and(|stream| stream.end.is_some());
@@ -249,12 +251,19 @@ fn missing(journal: &Journal, redis_seq: Option<u64>, close: bool) -> String {
     if close { format!("{held}, and its process is gone without an end marker") } else { held }
 }
 
-/// The first contestant whose row in Redis is not the journal's, and whether there is one at all.
-fn differing<'a>(held: &HeldStream, names: &'a [String], rows: &[Option<Box<Row>>]) -> Option<(&'a str, bool)> {
+/// A contestant whose row in Redis is not the journal's.
+struct Differing<'a> {
+    name: &'a str,
+    /// Redis has a row of it at all.
+    is_held: bool,
+}
+
+/// The first one that is another.
+fn differing<'a>(held: &HeldStream, names: &'a [String], rows: &[Option<Box<Row>>]) -> Option<Differing<'a>> {
     let empty = Row::default();
     let mut both = names.iter().zip(rows);
     both.find(|(name, row)| held.rows.get(*name).unwrap_or(&empty) != row.as_deref().unwrap_or(&empty))
-        .map(|(name, _)| (name.as_str(), held.rows.contains_key(name)))
+        .map(|(name, _)| Differing { name, is_held: held.rows.contains_key(name) })
 }
 
 /// One round.

@@ -6,7 +6,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::observe::house::House;
-use crate::observe::series::{Series, Stage, State};
+use crate::observe::series::{RoundPart, Series, State};
 use crate::observe::summary::{clock, micros};
 use flowtest_contract::text::grouped;
 
@@ -113,7 +113,7 @@ impl Frame<'_> {
     fn heading(&self) -> String {
         let start = self.plan.schedule.run_clock(self.plan.start());
         let stage = match self.state.stage {
-            Stage::Phase(number) => {
+            RoundPart::Phase(number) => {
                 let phase = &self.plan.phases[usize::from(number)];
                 let written = self.plan.written(usize::from(number));
                 let load = match phase.load {
@@ -125,10 +125,10 @@ impl Frame<'_> {
                 let scored = if phase.scored { "" } else { ", not scored" };
                 format!("phase {} of {}{scored}, {load}", written.number, written.of)
             }
-            Stage::Paused => "paused".to_owned(),
-            Stage::NoShare => "no share of the requests".to_owned(),
-            Stage::Draining if self.now < start => "about to start".to_owned(),
-            Stage::Draining => "draining".to_owned(),
+            RoundPart::Paused => "paused".to_owned(),
+            RoundPart::NoShare => "no share of the requests".to_owned(),
+            RoundPart::Draining if self.now < start => "about to start".to_owned(),
+            RoundPart::Draining => "draining".to_owned(),
         };
         let (gone, whole) = (self.now.saturating_since(start), self.plan.end() - self.plan.start());
         let seconds = |ns: u64| clock(ns / NS_PER_SECOND);

@@ -13,7 +13,7 @@ use crate::Failed;
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::Plan;
 use crate::observe::results;
-use crate::observe::series::{Entry, Latency, Second, Stage, State};
+use crate::observe::series::{Entry, Latency, RoundPart, Second, State};
 use crate::observe::title::rfc3339;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -153,10 +153,10 @@ impl Lines {
         }
         let state = second.moment.state;
         let (stage, phase) = match state.stage {
-            Stage::Phase(number) => ("phase", Some(plan.written(usize::from(number)))),
-            Stage::Paused => ("paused", None),
-            Stage::NoShare => ("no_share", None),
-            Stage::Draining => ("draining", None),
+            RoundPart::Phase(number) => ("phase", Some(plan.written(usize::from(number)))),
+            RoundPart::Paused => ("paused", None),
+            RoundPart::NoShare => ("no_share", None),
+            RoundPart::Draining => ("draining", None),
         };
         let line = Line {
             second: second.number,

@@ -1,7 +1,7 @@
 //! The table that says what the curves say.
 
 use crate::engine::plan::{Plan, WrittenPhase};
-use crate::observe::series::{Entry, Moment, Stage, thinned};
+use crate::observe::series::{Entry, Moment, RoundPart, thinned};
 use crate::observe::summary::{clock, micros};
 use flowtest_contract::text::grouped;
 use sailfish::{RenderError, TemplateSimple};
@@ -38,10 +38,10 @@ pub(super) fn render(plan: &Plan, moments: &[Moment], entries: &[Entry], most: u
 /// What was played, as the contest file has it.
 fn stage(plan: &Plan, moment: &Moment) -> String {
     let number = match moment.state.stage {
-        Stage::Phase(number) => usize::from(number),
-        Stage::Paused => return "paused".to_owned(),
-        Stage::NoShare => return "no share".to_owned(),
-        Stage::Draining => return "draining".to_owned(),
+        RoundPart::Phase(number) => usize::from(number),
+        RoundPart::Paused => return "paused".to_owned(),
+        RoundPart::NoShare => return "no share".to_owned(),
+        RoundPart::Draining => return "draining".to_owned(),
     };
     let WrittenPhase { number, step, .. } = plan.written(number);
     let step = step.map_or_else(String::new, |step| format!(", step {step}"));

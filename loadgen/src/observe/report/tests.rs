@@ -8,7 +8,7 @@ use crate::engine::plan::{ContestantPlan, Load, Phase, Ramp, Target, TrafficMode
 use crate::engine::ring::Features;
 use crate::engine::run::{Progress, WorkerReport};
 use crate::engine::schedule::{Schedule, Step};
-use crate::observe::series::{Look, Moment, Stage, State};
+use crate::observe::series::{Look, Moment, RoundPart, State};
 use flowtest_contest::breakpoint::Breakpoint;
 use flowtest_contest::ladder::{self, LadderTerms, Pass};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
@@ -204,7 +204,7 @@ fn the_steps_of_a_breakpoint_are_one_phase_of_the_contest() {
         .map(|second| Moment {
             start_ms: second * 1_000,
             length_ms: 1_000,
-            state: State { stage: Stage::Phase(0), scored: true, open: true },
+            state: State { stage: RoundPart::Phase(0), scored: true, open: true },
             busy: None,
             lag_us: None,
         })

@@ -168,12 +168,12 @@ impl ValidityFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::series::Stage;
+    use crate::observe::series::RoundPart;
 
     const SECOND_US: u64 = 1_000_000;
 
     fn state(open: bool) -> State {
-        State { stage: Stage::Phase(0), scored: true, open }
+        State { stage: RoundPart::Phase(0), scored: true, open }
     }
 
     fn entry(due: u32, own_fault: u32, late: u32) -> Entry {

@@ -29,6 +29,14 @@ const JUDGED_MS: u64 = 1_500;
 /// Connections at most: as many as the highest rate needs at a quarter of a second.
 const CONNECTIONS_MAX: u32 = 512;
 
+/// One rate, played.
+struct PlayedStep {
+    /// What was counted while it was judged.
+    sums: HoldSums,
+    /// Our own side kept to its plan.
+    valid: bool,
+}
+
 impl Session {
     /// Climbs until the ladder ends, the time is over, or somebody stops it; says what was found.
     pub(super) fn climb(&mut self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<String, Failed> {
@@ -43,7 +51,7 @@ impl Session {
             if begun.elapsed() + Duration::from_millis(SETTLE_MS + JUDGED_MS) > length {
                 break;
             }
-            let (sums, valid) = self.step(endpoint, addresses, hold.sent(), &mut errors)?;
+            let PlayedStep { sums, valid } = self.step(endpoint, addresses, hold.sent(), &mut errors)?;
             if let Some(reason) = self.stop_handle.reason() {
                 return Ok(reason);
             }
@@ -82,14 +90,14 @@ impl Session {
         climbed.unbroken = found.unbroken;
     }
 
-    /// One rate; what was counted while it was judged, and whether our own side kept to its plan.
+    /// One rate.
     fn step(
         &mut self,
         endpoint: &Endpoint,
         addresses: &[SocketAddr],
         rate: u64,
         errors: &mut Newest,
-    ) -> Result<(HoldSums, bool), Failed> {
+    ) -> Result<PlayedStep, Failed> {
         let clock = Clock::now();
         let start = Schedule::before_pauses(clock.after(HEAD_START));
         let judged = start + SETTLE_MS * NS_PER_SECOND / 1_000;
@@ -112,7 +120,7 @@ impl Session {
         let Progress { sums, .. } = progress;
         let total = &closed.summary.total;
         self.count(RunInstant::START, &sums.scored[0].row, RunInstant::START, errors);
-        Ok((counted(total), closed.validity.is_on_plan()))
+        Ok(PlayedStep { sums: counted(total), valid: closed.validity.is_on_plan() })
     }
 }
 

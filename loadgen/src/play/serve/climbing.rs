@@ -7,6 +7,7 @@
 
 use super::Home;
 use super::round_runner::{RoundRunner, SaidHold};
+use crate::engine::block::CountedHold;
 use crate::engine::plan::HoldWindow;
 use crate::play::steps::{HoldFigures, ToJudge};
 use flowtest_contest::breakpoint::Decision;
@@ -82,7 +83,7 @@ impl RoundRunner {
         let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
         let Some(window) = steps.window(plan).filter(|window| window.to <= plan.utc_us(now)) else { return Ok(()) };
         let Some(hold) = self.driver.counted().map(|progress| &progress.sums.hold) else { return Ok(()) };
-        let (counts, is_settled) = hold.report(self.driver.plan());
+        let CountedHold { counts, is_settled } = hold.report(self.driver.plan());
         let counted = counts.iter().map(|counts| counts.due + counts.late).sum();
         let said = SaidHold { step: hold.step, counted, is_settled };
         if hold.step != window.step || said == self.said {
@@ -109,7 +110,7 @@ impl RoundRunner {
         self.put_back_steps(home, scoreboard)?;
         let reports = scoreboard.read_holds(&home.contest, &self.id, window.step)?;
         let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
-        let told = reports.iter().map(|report| (&report.counts[..], report.is_settled));
+        let told = reports.iter().map(|report| CountedHold { counts: &report.counts, is_settled: report.is_settled });
         let figures = HoldFigures::together(told, sharers(&self.control.timeline, window));
         if !is_last_chance && !steps.is_whole(&figures, plan) {
             return Ok(());

@@ -520,7 +520,7 @@ impl Controller {
         }
         if let Some(control) = self.control.as_ref().filter(|_| is_stopped) {
             let halted = Control { halted: true, ..control.clone() };
-            self.practice_scheduler.heed(&halted, self.runner.is_some(), now);
+            self.practice_scheduler.apply(&halted, self.runner.is_some(), now);
         }
     }
 
@@ -543,7 +543,7 @@ impl Controller {
 
     fn on_control(&mut self, control: Control, now: UtcUs) {
         // Before a round is armed here: nothing else shall run on its cores.
-        self.practice_scheduler.heed(&control, self.runner.is_some(), now);
+        self.practice_scheduler.apply(&control, self.runner.is_some(), now);
         self.take_policy(&control);
         if let Some(runner) = &mut self.runner {
             let policy = self.policy.clone().expect("no round is armed here before a policy is within the ceiling");

@@ -15,7 +15,6 @@ const REFUSED_MAX: usize = 16;
 /// So long after its end a round is still being settled, in microseconds beyond its timeout.
 const SETTLING_US: u64 = 5_000_000;
 
-/// The practice_scheduler.
 #[derive(Debug, Default)]
 pub(super) struct PracticeScheduler {
     under_way: Option<UnderWay>,
@@ -30,7 +29,7 @@ struct UnderWay {
 
 impl PracticeScheduler {
     /// Ends the practice that may not go on by this document.
-    pub(super) fn heed(&mut self, control: &Control, playing: bool, now: UtcUs) {
+    pub(super) fn apply(&mut self, control: &Control, playing: bool, now: UtcUs) {
         let Some(UnderWay { practice, contestant, policy }) = &self.under_way else { return };
         if let Some(message) = forbidden(control, playing, contestant, now) {
             practice.stop(&format!("it ended before its time, for {message}"));

@@ -104,7 +104,6 @@ pub struct HealthFigures {
     used_us: Vec<u64>,
 }
 
-/// The round.
 #[derive(Debug)]
 pub struct RoundRunner {
     pub id: RoundId,
@@ -145,7 +144,7 @@ pub(super) struct SaidHold {
     pub(super) step: u32,
     /// How much was counted.
     pub(super) counted: u64,
-    /// That is all of it.
+    /// No more will be counted.
     pub(super) is_settled: bool,
 }
 
@@ -300,7 +299,7 @@ impl RoundRunner {
         self.change_schedule();
     }
 
-    /// Tells once which document is not applied, and heeds its stop for as long as it stands there.
+    /// Tells once which document is not applied, and applies its stop for as long as it stands there.
     fn refuse(&mut self, refused: Option<RefusedDocument>) {
         let was_halted = self.is_halted();
         let told = self.refused.as_ref().map(|refused| refused.revision);

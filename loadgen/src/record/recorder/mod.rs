@@ -14,7 +14,7 @@ use flowtest_contract::rules::UtcUs;
 pub use recording::{Finished, Recording};
 
 use crate::Failed;
-use crate::engine::control::{Stage, WorkerControl};
+use crate::engine::control::{GoOn, WorkerControl};
 use crate::engine::plan::Plan;
 use crate::engine::run::{Collector, Progress};
 use crate::engine::trace::Tracing;
@@ -112,7 +112,6 @@ pub struct Recorded {
     pub rows: Arc<[Row]>,
 }
 
-/// The thread.
 #[derive(Debug)]
 pub struct Recorder {
     thread: writer::Handle<Result<Recorded, Failed>>,
@@ -423,8 +422,7 @@ impl Record {
             }
         }
         if ended {
-            let code =
-                if self.task.worker_control.stage() == Stage::Run { EndCode::Finished } else { EndCode::Stopped };
+            let code = if self.task.worker_control.go_on() == GoOn::Run { EndCode::Finished } else { EndCode::Stopped };
             self.writer.append_end(&End { at: at.0, code: code as u16 })?;
         }
         Ok(())

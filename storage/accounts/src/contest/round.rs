@@ -27,7 +27,7 @@ word_enum! {
     /// What the organiser says of a sealed round that is not valid. It counts while nothing is said, and pages say that this is
     /// open.
     Ruling {
-        /// It counts as it is.
+        /// The results stand, although it is not valid.
         Count = "count",
         /// It stays in the record and counts nothing.
         Void = "void",

@@ -24,7 +24,6 @@ word_enum! {
     }
 }
 
-/// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub struct User {

@@ -60,12 +60,10 @@ row_id! {
 }
 
 row_id! {
-    /// An adjustment.
     AdjustmentId
 }
 
 row_id! {
-    /// An announcement.
     AnnouncementId
 }
 

@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use flowtest_accounts::*;
+use flowtest_testkit::is_long;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,7 @@ const VICTIM: &str = "FLOWTEST_ACCOUNTS_VICTIM";
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
     let harness = Harness::new().await;
-    let kills = if std::env::var_os("FLOWTEST_LONG").is_some() { 100 } else { 10 };
+    let kills = if is_long() { 100 } else { 10 };
     let mut acknowledged = Vec::new();
     for kill in 0..kills {
         acknowledged.extend(write_until_killed(&harness, kill));

@@ -126,7 +126,6 @@ fn head_crc(head: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed(), &head[..12]), &head[16..])
 }
 
-/// A stream with this one segment.
 fn folder_of(segment: &[u8]) -> StreamFolder {
     static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
     let dir = DIR.get_or_init(common::scratch).path();
