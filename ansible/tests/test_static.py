@@ -1,7 +1,10 @@
 """What needs neither an account nor a machine: syntax, versions that agree, documents that name what exists."""
 
+import fnmatch
+import importlib.util
 import json
 import os
+import pathlib
 import re
 import shlex
 import socket
@@ -356,6 +359,20 @@ def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
     asked -= {"list_change_sets"}
     allowed = {action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in one["Action"]}
     missing = {name for name in asked if "cloudformation:" + name.title().replace("_", "") not in allowed}
+    assert len(asked) > 8 and not missing, missing
+
+
+def test_the_policy_has_all_that_cloudformation_asks_for_in_our_name():
+    """As AWS's own schemas of the resources have it, which cfn-lint brings along. Our tags are the stack's, and come upon each resource."""
+    [lint] = importlib.util.find_spec("cfnlint").submodule_search_locations
+    schemas = pathlib.Path(lint) / "data/schemas"
+    place = json.loads((schemas / "providers/us-east-1.json").read_text())
+    kinds = {one["Type"] for file in ANSIBLE.glob("roles/cloud/files/*.yml") for one in yaml.safe_load(file.read_text())["Resources"].values()}
+    assert {"AWS::Budgets::Budget", "AWS::EC2::LaunchTemplate"} <= kinds
+    handlers = [json.loads((schemas / f"resources/{place[kind]}.json").read_text())["handlers"] for kind in kinds]
+    asked = {action for one in handlers for step in ("create", "read", "update", "delete") for action in one[step]["permissions"]}
+    allowed = [action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
+    missing = {action for action in asked if not any(fnmatch.fnmatchcase(action, one) for one in allowed)}
     assert len(asked) > 8 and not missing, missing
 
 
