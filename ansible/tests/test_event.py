@@ -131,9 +131,13 @@ def test_a_budget_is_a_stack_that_stays(organiser, account):
     organiser.provision(variables=budget).changed_something()
     [stack] = stacks.describe_stacks(StackName="flowtest-lab-budget")["Stacks"]
     assert {"ParameterKey": "Dollars", "ParameterValue": "50"} in stack["Parameters"]
-    # A budget is the account's, so its name tells regions apart.
-    assert {"ParameterKey": "Name", "ParameterValue": "flowtest-lab-us-east-1"} in stack["Parameters"]
+    # A budget is the account's, so its name tells regions apart; and addresses, of which a budget keeps its own.
+    name = lambda stack: next(one["ParameterValue"] for one in stack["Parameters"] if one["ParameterKey"] == "Name")
+    first = name(stack)
+    assert re.fullmatch("flowtest-lab-us-east-1-[0-9a-f]{8}", first), first
     organiser.provision(variables=budget).changed_nothing()
+    organiser.provision(variables=[budget[0], "cloud_budget_email=another@example.org"]).changed_something()
+    assert name(stacks.describe_stacks(StackName="flowtest-lab-budget")["Stacks"][0]) != first
     # A stack that stands is looked at by a change set, which the policy must allow as well.
     organiser.provision("--check", variables=budget).went_well()
 

@@ -346,8 +346,19 @@ def test_a_stack_that_failed_once_is_made_by_the_next_run():
     assert len(made) == 3 and {one.get("on_create_failure") for one in made} == {"DELETE"}, made
     # A budget is the account's: the same deployment in another region has one as well.
     [budget] = [one for one in made if "budget" in one["stack_name"]]
-    assert budget["template_parameters"]["Name"] == "{{ cloud_identity }}"
+    assert budget["template_parameters"]["Name"].startswith("{{ cloud_identity }}-")
     assert "cloud_region" in yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_identity"]
+
+
+def test_a_budget_has_another_name_where_it_warns_somebody_else():
+    """AWS changes neither whom a budget warns nor its name: CloudFormation makes another one first, and two of one name there are none."""
+    [task] = [one for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/budget.yml").read_text()) if "amazon.aws.cloudformation" in one]
+    name = lambda email: templated(task["amazon.aws.cloudformation"]["template_parameters"]["Name"], cloud_identity="flowtest-a-us-east-1", cloud_budget_email=email)
+    [budget] = yaml.safe_load((ANSIBLE / "roles/cloud/files/budget.yml").read_text())["Resources"].values()
+    assert {"Ref": "Email"} in [one["Address"] for warned in budget["Properties"]["NotificationsWithSubscribers"] for one in warned["Subscribers"]]
+    assert name("a@example.org") == name("a@example.org") != name("b@example.org")
+    # AWS takes 100 characters.
+    assert len(name("a@example.org")) == len("flowtest-a-us-east-1") + 9
 
 
 def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
