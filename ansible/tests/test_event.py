@@ -924,6 +924,10 @@ def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):
     ec2.delete_network_interface(NetworkInterfaceId=foreign)
     # AWS itself has put something there.
     guard = ec2.create_security_group(GroupName="GuardDutyManagedSecurityGroup", Description="of AWS", VpcId=subnet["VpcId"])["GroupId"]
+    # It names one of ours, and so does the network's own group: ours could not be removed before them.
+    there = {one["GroupName"]: one["GroupId"] for one in ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])["SecurityGroups"]}
+    for naming, named, open_to in ((guard, "lab-contestant", ec2.authorize_security_group_ingress), (there["default"], "lab-redis", ec2.authorize_security_group_egress)):
+        open_to(GroupId=naming, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [{"GroupId": there[named]}]}])
     endpoint = ec2.create_vpc_endpoint(
         VpcId=subnet["VpcId"], ServiceName="com.amazonaws.us-east-1.guardduty-data", VpcEndpointType="Interface", SubnetIds=[subnet["SubnetId"]],
     )["VpcEndpoint"]["VpcEndpointId"]

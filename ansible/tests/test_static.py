@@ -350,6 +350,16 @@ def test_a_stack_that_failed_once_is_made_by_the_next_run():
     assert "cloud_region" in yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_identity"]
 
 
+def test_groups_of_other_accounts_are_not_ours_to_remove():
+    """Of accounts that a subnet is shared with; the pretended account has no other beside it."""
+    tasks = yaml.safe_load((ANSIBLE / "roles/cloud/tasks/foreign.yml").read_text())
+    refuse, ask = ([one["name"] for one in tasks].index(name) for name in ("Refuse while other accounts have groups there", "Ask before what is not ours is removed"))
+    assert refuse < ask and "cloud_foreign" not in str(tasks[refuse]), "their removal is nothing that somebody here may wave through"
+    there = lambda *owners: {"security_groups": [{"group_id": f"sg-{number}", "owner_id": owner} for number, owner in enumerate(owners)]}
+    found = lambda *owners: templated(tasks[refuse]["vars"]["cloud_groups_of_others"], cloud_groups_there=there(*owners), cloud_caller={"account": "111122223333"})
+    assert found("111122223333", "444455556666") == ["sg-1 of 444455556666"] and found("111122223333") == []
+
+
 def test_a_budget_has_another_name_where_it_warns_somebody_else():
     """AWS changes neither whom a budget warns nor its name: CloudFormation makes another one first, and two of one name there are none."""
     [task] = [one for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/budget.yml").read_text()) if "amazon.aws.cloudformation" in one]
