@@ -312,14 +312,17 @@ def test_what_only_a_bucket_needs_is_asked_with_a_bucket():
 
 
 def test_commands_of_the_documents_are_in_the_policy():
-    """The organiser has this policy, by the profile that EVENT.md exports first; S3 and registries are asked by another one."""
+    """The organiser has this policy, by the profile that EVENT.md exports first; S3, registries and the organisation are asked by others."""
     statements = json.loads((ANSIBLE / "policy.json").read_text())["Statement"]
     allowed = {action for one in statements for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])}
     words = [shlex.split(line) for document in ("ansible/README.md", "docs/EVENT.md") for line in commands_of(PROJECT / document)]
-    by_other = [one for one in words if one[:3] == ["aws", "--profile", "kit"]]
+    by_other = [one for one in words if one[:2] == ["aws", "--profile"]]
     asked = {f"{one[1]}:{''.join(part.title() for part in one[2].split('-'))}" for one in words if one[0] == "aws" and one not in by_other}
     assert {"ec2:AcceptVpcPeeringConnection", "ram:CreateResourceShare", "ec2:RunInstances"} <= asked <= allowed, asked - allowed
-    assert {one[3] for one in by_other} == {"s3", "s3api", "ecr"}
+    # What is shared is taken back.
+    assert {"ram:GetResourceShares", "ram:DeleteResourceShare"} <= asked
+    assert {(one[2], one[3]) for one in by_other} == {("kit", "s3"), ("kit", "s3api"), ("kit", "ecr"), ("management", "ram")}
+    assert ["enable-sharing-with-aws-organization"] in [one[4:] for one in by_other if one[2] == "management"]
     # An image for each processor that ecs.yml may be told, under a name of its own.
     pushed = [one[3] for one in words if one[:2] == ["skopeo", "copy"]]
     assert len(set(pushed)) == len(pushed) and {one.rsplit("-", 1)[1] for one in pushed if "REGISTRY" not in one} == {"x86_64", "aarch64"}, pushed
