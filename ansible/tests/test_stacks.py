@@ -77,6 +77,30 @@ def test_with_a_certificate_tls_ends_at_the_balancer():
         assert opened == ["IngressTls1", "IngressTls2", "IngressTls3", "IngressTls4"]
 
 
+def refusals(name, **given):
+    """Names of the rules of a template that refuse these parameters, as CloudFormation reads rules."""
+    def value(one):
+        if not isinstance(one, dict):
+            return one
+        [(function, argument)] = one.items()
+        if function == "Ref":
+            return given[argument]
+        arguments = [value(each) for each in argument]
+        return {"Fn::Equals": lambda first, second: first == second, "Fn::Not": lambda it: not it}[function](*arguments)
+
+    rules = template(name)["Rules"].items()
+    return [rule for rule, one in rules if value(one.get("RuleCondition", True)) and not all(value(each["Assert"]) for each in one["Assertions"])]
+
+
+def test_a_certificate_and_its_name_go_together():
+    """Half of https would be a stack whose endpoint is https:/// or whose name nobody reads; in the console nothing else looks."""
+    certificate, host = "arn:aws:acm:eu-west-1:111122223333:certificate/a-b", "shop.example.org"
+    for name in ("ec2", "ecs"):
+        refused = lambda certificate, host: refusals(name, Certificate=certificate, Host=host, Min=1, Max=8, Server="nginx", ProgramUrl="", ProgramSha256="")
+        assert refused("", "") == refused(certificate, host) == []
+        assert refused(certificate, "") == ["CertificateNeedsItsName"] and refused("", host) == ["NameNeedsItsCertificate"]
+
+
 def test_tracking_begins_at_four_fifths_of_the_capacity():
     for name in ("ec2", "ecs"):
         parameters = template(name)["Parameters"]
