@@ -72,10 +72,17 @@ def hosts(tmp_path, text):
 EVERYBODY = [f"{name}: {{hosts: {{{name}-1: {{}}}}}}" for name in ("generator", "redis", "dashboard", "target")]
 
 
-def test_a_group_that_is_misspelt_is_named_before_a_host_is_asked(novice, tmp_path):
+def test_a_group_that_is_misspelt_and_an_end_that_is_none_are_told_before_a_host_is_asked(novice, tmp_path):
     inventory = hosts(tmp_path, [line.replace("redis:", "reddis:") for line in EVERYBODY])
-    outcome = novice.play("site.yml", inventory=inventory)
-    outcome.refused("redis-1 in group 'reddis', which is none of generator, redis", "has nobody in redis", "redis_external")
+    outcome = novice.play("site.yml", inventory=inventory, variables=["cloud_ends_at=tomorrow"])
+    outcome.refused("redis-1 in group 'reddis', which is none of generator, redis", "has nobody in redis", "redis_external", "cloud_ends_at is 'tomorrow'")
+    assert set(outcome.recap) == {"localhost"}
+
+
+def test_an_end_that_is_none_is_told_before_the_builder_is_asked(novice, tmp_path):
+    inventory = hosts(tmp_path, [*EVERYBODY, "builder: {hosts: {builder-1: {}}}"])
+    outcome = novice.play("build.yml", inventory=inventory, variables=["cloud_ends_at=tomorrow"])
+    outcome.refused("cloud_ends_at is 'tomorrow', which is no instant: write RFC 3339 in quotes")
     assert set(outcome.recap) == {"localhost"}
 
 
