@@ -196,6 +196,17 @@ def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_sprea
     assert {one.read_text() for one in tmp_path.glob("eth0/queues/*/rps_cpus")} == {"ffff\n"}
 
 
+def test_every_host_with_a_generator_has_the_systems_authorities():
+    [install] = [one for one in yaml.safe_load((ANSIBLE / "roles/common/tasks/install.yml").read_text()) if "ansible.builtin.package" in one]
+    names = install["ansible.builtin.package"]["name"]
+    packages = lambda *groups: templated(names, common_clock=True, common_firewall=True, group_names=list(groups))
+    site = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    named = lambda play: [one["role"] for one in play.get("roles", [])]
+    generators = [play["hosts"] for play in site if "generator" in named(play)]
+    assert sorted(generators) == ["dashboard", "generator"] and all("ca-certificates" in packages(group) for group in generators)
+    assert "ca-certificates" not in packages("target") and "chrony" in packages("target")
+
+
 def test_updates_that_come_by_themselves_rest_on_the_day():
     tasks = {task["name"].split(" #")[0]: task for task in yaml.safe_load((ANSIBLE / "roles/common/tasks/configure.yml").read_text())}
     looked = tasks["Look whether the system upgrades itself"]["ansible.builtin.command"]
