@@ -30,7 +30,7 @@ REFUSED = [
     ("an instance type that is not there", ["cloud_redis_type=c99.huge"], ["c99.huge", "cloud_*_type"]),
     ("a network of IPv6", ['{"viewer_cidrs": ["0.0.0.0/0", "2001:db8::/32"]}'], ["2001:db8::/32 cannot be let in", "IPv4"]),
     ("a type that is in no zone of the others", ["cloud_zone=us-east-1e"], ["us-east-1e does not offer", "c7i.large is in"]),
-    ("an end that has passed", ["cloud_ends_at=2020-01-01T01:00:00+01:00"], ["The end: 2020-01-01 00:00:00 UTC", "that has passed", "teardown.yml"]),
+    ("an end that has passed", ["cloud_ends_at=2020-01-01T01:00:00+01:00"], ["cloud_ends_at is 2020-01-01 00:00:00 UTC", "that has passed", "teardown.yml"]),
     ("an end without a zone", ["cloud_ends_at=2098-01-01T01:00:00"], ["cloud_ends_at is '2098-01-01T01:00:00', which is no instant"]),
     ("an instant that no calendar has", ['{"cloud_ends_at": "2098-02-30T10:00:00Z"}'], ["cloud_ends_at is '2098-02-30T10:00:00Z'", "no calendar"]),
     ("a VPC without its subnets", ["cloud_vpc_cidr=10.90.0.0/16"], ["cloud_platform_cidr is 10.77.0.0/24", "not in cloud_vpc_cidr (10.90.0.0/16)"]),

@@ -76,7 +76,7 @@ def test_an_empty_account_is_provisioned(organiser, ec2):
     # The end stands on everything, in one form.
     everything, ends = tagged(ec2, "flowtest_deployment", "lab"), tagged(ec2, "flowtest_ends_at", "2099-01-01 01:00:00 UTC")
     assert everything <= ends and {volume, data} <= everything and len(everything) > 10, everything - ends
-    assert said.index("The end: 2099-01-01 01:00:00 UTC") < said.index("Account ")
+    assert said.index("Account ") < said.index("The end: 2099-01-01 01:00:00 UTC") < said.index("dollars an hour")
     assert (organiser.state / "ssh_key").stat().st_mode & 0o777 == 0o600
     # Where, what and for how much is said before; the second door is there; contestants' way in is told.
     assert "region us-east-1, deployment lab" in said and "1 x c7i.large (generator)" in said and "dollars an hour" in said, said
