@@ -497,9 +497,10 @@ def test_prometheus_reads_every_program(organiser, ec2, lab):
     for one in job["static_configs"]:
         with urllib.request.urlopen(f"http://{one['targets'][0]}/metrics", timeout=20) as answer:
             text = answer.read().decode()
-        seen.add((one["labels"]["host"], one["labels"]["program"]))
-        assert ("flowtest_build_info" if one["labels"]["program"] == "dashboard" else "flowtest_up 1") in text, text[:500]
-    assert seen == {("lab-generator-1", "generator"), ("lab-dashboard-1", "dashboard"), ("lab-dashboard-1", "practice")}
+        host, program = one["labels"]["host"], one["labels"]["program"]
+        seen.add((host, program))
+        assert {"dashboard": "flowtest_build_info", "target": "flowtest_target_requests_total"}.get(program, "flowtest_up 1") in text, text[:500]
+    assert seen == {("lab-generator-1", "generator"), ("lab-dashboard-1", "dashboard"), ("lab-dashboard-1", "practice"), ("lab-target-1", "target")}
     organiser.play("site.yml").changed_something()
 
 

@@ -452,7 +452,7 @@ def test_every_figure_of_the_dashboard_for_grafana_is_a_programs():
     board = json.loads((ANSIBLE / "files/grafana.json").read_text())
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"]) >= 8
     asked = {name for panel in board["panels"] for one in panel["targets"] for name in re.findall(r"flowtest_[a-z_]+", one["expr"])}
-    programs = "".join(file.read_text() for room in ("loadgen", "dashboard") for file in (PROJECT / room / "src").rglob("*.rs"))
+    programs = "".join(file.read_text() for room in ("loadgen", "dashboard", "target") for file in (PROJECT / room / "src").rglob("*.rs"))
     shown = {name for name in re.findall(r'flowtest_[a-z_]+', programs)}
     assert asked <= shown and len(asked) >= 8, asked - shown
 
