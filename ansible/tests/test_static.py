@@ -457,6 +457,18 @@ def test_every_figure_of_the_dashboard_for_grafana_is_a_programs():
     assert asked <= shown and len(asked) >= 8, asked - shown
 
 
+def test_organisers_alone_may_ask_where_prometheus_reads_and_only_then():
+    """On EC2, where security groups decide."""
+    openings = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_openings"]
+    organisers = ["203.0.113.7/32"]
+    given = {"cloud_organiser_cidrs": organisers, "cloud_viewer_cidrs": ["0.0.0.0/0"], "cloud_copies_bucket": ""}
+    read = re.findall(r"groups\['(\w+)'\] %}\n(.*?){% endfor", (ANSIBLE / "tasks/prometheus.yml.j2").read_text(), re.DOTALL)
+    assert {group for group, _ in read} == {"generator", "dashboard", "target"}
+    for group, jobs in read:
+        open_to = lambda observe: {port for one in templated(openings[group], cloud_observe=observe, **given) if one.get("cidrs") == organisers for port in one["ports"]}
+        assert open_to(True) == {int(port) for port in re.findall(r':(\d+)"\]', jobs)} and open_to(False) == set(), group
+
+
 def test_every_requirement_is_pinned_with_its_hash():
     for name in ("requirements.txt", "requirements-test.txt", "requirements-bundle.txt"):
         text = (ANSIBLE / name).read_text()
