@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn health_and_metrics_are_neither_counted_nor_faulted() {
-        for (path, says) in [("/healthz?x ", r#""status":"ok""#), ("/metrics ", "\nflowtest_target_requests_total 0\n")] {
+        for (path, says) in [("/healthz?x ", r#""status":"ok""#), ("/metrics ", "\nflowtest_target_tokens_total 0\n")] {
             let mut responder = responder("reset:1");
             let (out, end, answered) = feed(&mut responder, &[&GET.replace("/ ", path).repeat(3).into_bytes()]);
             assert_eq!((end, answered, responder.counts.requests), (None, 0, 0));
