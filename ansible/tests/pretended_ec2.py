@@ -2,8 +2,8 @@
 
     python pretended_ec2.py -H 127.0.0.1 -p PORT
 
-moto has no placement groups, an ended instance keeps its fixed address and its volumes, and a volume does not say
-what it is not; it takes dry runs for real ones; it overlooks a launch template's network cards, and how many queues a card has;
+moto has no placement groups, an ended instance keeps its fixed address and its volumes, a group is removed although another one
+names it, and a volume does not say what it is not; it takes dry runs for real ones; it overlooks a launch template's network cards, and how many queues a card has;
 it has no simulator of policies; it makes every stack; it takes a stack with a number among its parameters for another one each time, and knows no previous
 value of a parameter that had its default; here all of it is as on AWS. And it can be made to fail: while the file named by
 FLOWTEST_FAIL_LAUNCHES holds a number N, every launch after the Nth is answered as AWS answers when a zone is full; while that named by
@@ -39,6 +39,7 @@ terminate = EC2Response.terminate_instances
 make_volume = EC2Response.create_volume
 make_stack = CloudFormationResponse.create_stack
 launch_there = EC2Backend.run_instances
+remove_group_there = EC2Backend._delete_security_group
 attach = Attachment.__init__
 
 
@@ -196,6 +197,13 @@ def terminate_instances(self):
     return result
 
 
+def remove_group(self, vpc_id, group_id):
+    others = [one for one in self.groups[vpc_id or self.default_vpc.id].values() if one.id != group_id]
+    if any((rule.source_group or {}).get("GroupId") == group_id for one in others for rule in [*one.ingress_rules, *one.egress_rules]):
+        raise EC2ClientError("DependencyViolation", f"resource {group_id} has a dependent object")
+    return remove_group_there(self, vpc_id, group_id)
+
+
 def create_volume(self):
     result = make_volume(self)
     result.result.snapshot_id = result.result.snapshot_id or ""
@@ -213,5 +221,6 @@ CloudFormationResponse.create_stack = create_stack
 CloudFormationResponse._validate_different_update = validate_different_update
 CloudFormationBackend._resolve_update_parameters = resolve_update_parameters
 EC2Backend.run_instances = run_instances_there
+EC2Backend._delete_security_group = remove_group
 Attachment.__init__ = attached
 moto.server.main(sys.argv[1:])

@@ -30,7 +30,7 @@ REFUSED = [
     ("an instance type that is not there", ["cloud_redis_type=c99.huge"], ["c99.huge", "cloud_*_type"]),
     ("a network of IPv6", ['{"viewer_cidrs": ["0.0.0.0/0", "2001:db8::/32"]}'], ["2001:db8::/32 cannot be let in", "IPv4"]),
     ("a type that is in no zone of the others", ["cloud_zone=us-east-1e"], ["us-east-1e does not offer", "c7i.large is in"]),
-    ("an end that has passed", ["cloud_ends_at=2020-01-01T01:00:00+01:00"], ["The end: 2020-01-01 00:00:00 UTC", "that has passed", "teardown.yml"]),
+    ("an end that has passed", ["cloud_ends_at=2020-01-01T01:00:00+01:00"], ["cloud_ends_at is 2020-01-01 00:00:00 UTC", "that has passed", "teardown.yml"]),
     ("an end without a zone", ["cloud_ends_at=2098-01-01T01:00:00"], ["cloud_ends_at is '2098-01-01T01:00:00', which is no instant"]),
     ("an instant that no calendar has", ['{"cloud_ends_at": "2098-02-30T10:00:00Z"}'], ["cloud_ends_at is '2098-02-30T10:00:00Z'", "no calendar"]),
     ("a VPC without its subnets", ["cloud_vpc_cidr=10.90.0.0/16"], ["cloud_platform_cidr is 10.77.0.0/24", "not in cloud_vpc_cidr (10.90.0.0/16)"]),
@@ -72,10 +72,17 @@ def hosts(tmp_path, text):
 EVERYBODY = [f"{name}: {{hosts: {{{name}-1: {{}}}}}}" for name in ("generator", "redis", "dashboard", "target")]
 
 
-def test_a_group_that_is_misspelt_is_named_before_a_host_is_asked(novice, tmp_path):
+def test_a_group_that_is_misspelt_and_an_end_that_is_none_are_told_before_a_host_is_asked(novice, tmp_path):
     inventory = hosts(tmp_path, [line.replace("redis:", "reddis:") for line in EVERYBODY])
-    outcome = novice.play("site.yml", inventory=inventory)
-    outcome.refused("redis-1 in group 'reddis', which is none of generator, redis", "has nobody in redis", "redis_external")
+    outcome = novice.play("site.yml", inventory=inventory, variables=["cloud_ends_at=tomorrow"])
+    outcome.refused("redis-1 in group 'reddis', which is none of generator, redis", "has nobody in redis", "redis_external", "cloud_ends_at is 'tomorrow'")
+    assert set(outcome.recap) == {"localhost"}
+
+
+def test_an_end_that_is_none_is_told_before_the_builder_is_asked(novice, tmp_path):
+    inventory = hosts(tmp_path, [*EVERYBODY, "builder: {hosts: {builder-1: {}}}"])
+    outcome = novice.play("build.yml", inventory=inventory, variables=["cloud_ends_at=tomorrow"])
+    outcome.refused("cloud_ends_at is 'tomorrow', which is no instant: write RFC 3339 in quotes")
     assert set(outcome.recap) == {"localhost"}
 
 

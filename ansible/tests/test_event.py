@@ -76,7 +76,7 @@ def test_an_empty_account_is_provisioned(organiser, ec2):
     # The end stands on everything, in one form.
     everything, ends = tagged(ec2, "flowtest_deployment", "lab"), tagged(ec2, "flowtest_ends_at", "2099-01-01 01:00:00 UTC")
     assert everything <= ends and {volume, data} <= everything and len(everything) > 10, everything - ends
-    assert said.index("The end: 2099-01-01 01:00:00 UTC") < said.index("Account ")
+    assert said.index("Account ") < said.index("The end: 2099-01-01 01:00:00 UTC") < said.index("dollars an hour")
     assert (organiser.state / "ssh_key").stat().st_mode & 0o777 == 0o600
     # Where, what and for how much is said before; the second door is there; contestants' way in is told.
     assert "region us-east-1, deployment lab" in said and "1 x c7i.large (generator)" in said and "dollars an hour" in said, said
@@ -131,9 +131,13 @@ def test_a_budget_is_a_stack_that_stays(organiser, account):
     organiser.provision(variables=budget).changed_something()
     [stack] = stacks.describe_stacks(StackName="flowtest-lab-budget")["Stacks"]
     assert {"ParameterKey": "Dollars", "ParameterValue": "50"} in stack["Parameters"]
-    # A budget is the account's, so its name tells regions apart.
-    assert {"ParameterKey": "Name", "ParameterValue": "flowtest-lab-us-east-1"} in stack["Parameters"]
+    # A budget is the account's, so its name tells regions apart; and addresses, of which a budget keeps its own.
+    name = lambda stack: next(one["ParameterValue"] for one in stack["Parameters"] if one["ParameterKey"] == "Name")
+    first = name(stack)
+    assert re.fullmatch("flowtest-lab-us-east-1-[0-9a-f]{8}", first), first
     organiser.provision(variables=budget).changed_nothing()
+    organiser.provision(variables=[budget[0], "cloud_budget_email=another@example.org"]).changed_something()
+    assert name(stacks.describe_stacks(StackName="flowtest-lab-budget")["Stacks"][0]) != first
     # A stack that stands is looked at by a change set, which the policy must allow as well.
     organiser.provision("--check", variables=budget).went_well()
 
@@ -493,9 +497,10 @@ def test_prometheus_reads_every_program(organiser, ec2, lab):
     for one in job["static_configs"]:
         with urllib.request.urlopen(f"http://{one['targets'][0]}/metrics", timeout=20) as answer:
             text = answer.read().decode()
-        seen.add((one["labels"]["host"], one["labels"]["program"]))
-        assert ("flowtest_build_info" if one["labels"]["program"] == "dashboard" else "flowtest_up 1") in text, text[:500]
-    assert seen == {("lab-generator-1", "generator"), ("lab-dashboard-1", "dashboard"), ("lab-dashboard-1", "practice")}
+        host, program = one["labels"]["host"], one["labels"]["program"]
+        seen.add((host, program))
+        assert {"dashboard": "flowtest_build_info", "target": "flowtest_target_requests_total"}.get(program, "flowtest_up 1") in text, text[:500]
+    assert seen == {("lab-generator-1", "generator"), ("lab-dashboard-1", "dashboard"), ("lab-dashboard-1", "practice"), ("lab-target-1", "target")}
     organiser.play("site.yml").changed_something()
 
 
@@ -920,6 +925,10 @@ def test_teardown_ends_everything_and_then_finds_nothing(organiser, ec2):
     ec2.delete_network_interface(NetworkInterfaceId=foreign)
     # AWS itself has put something there.
     guard = ec2.create_security_group(GroupName="GuardDutyManagedSecurityGroup", Description="of AWS", VpcId=subnet["VpcId"])["GroupId"]
+    # It names one of ours, and so does the network's own group: ours could not be removed before them.
+    there = {one["GroupName"]: one["GroupId"] for one in ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])["SecurityGroups"]}
+    for naming, named, open_to in ((guard, "lab-contestant", ec2.authorize_security_group_ingress), (there["default"], "lab-redis", ec2.authorize_security_group_egress)):
+        open_to(GroupId=naming, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [{"GroupId": there[named]}]}])
     endpoint = ec2.create_vpc_endpoint(
         VpcId=subnet["VpcId"], ServiceName="com.amazonaws.us-east-1.guardduty-data", VpcEndpointType="Interface", SubnetIds=[subnet["SubnetId"]],
     )["VpcEndpoint"]["VpcEndpointId"]

@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 from conftest import ANSIBLE, PROJECT, Organiser, served
+from test_static import templated
 
 AWS = PROJECT / "target/aws"
 USER_DATA = AWS / "user-data.sh"
@@ -75,6 +76,38 @@ def test_with_a_certificate_tls_ends_at_the_balancer():
         assert resources["Listener"].get("Condition") is None and endpoint["Fn::If"][1:] == [{"Fn::Sub": "https://${Host}/"}, {"Fn::Sub": "http://${Balancer.DNSName}/"}]
         opened = [one for one, made in resources.items() if "443" in str(made) and made["Type"] == "AWS::EC2::SecurityGroupIngress"]
         assert opened == ["IngressTls1", "IngressTls2", "IngressTls3", "IngressTls4"]
+
+
+def test_subnets_are_a_list_or_a_word():
+    """-e stack_subnets=a,b is a word, and a word joined is its letters."""
+    words = yaml.safe_load((ANSIBLE / "vars/stack.yml").read_text())
+    taken = lambda subnets: templated(words["stack_wanted"], **{**words, "stack_vpc_id": "vpc-1", "stack_one_a_zone": ["subnet-3"], "stack_four": [""] * 4, "stack_given": {}, "stack_subnets": subnets})["Subnets"]
+    assert taken("subnet-1,subnet-2") == taken(["subnet-1", "subnet-2"]) == "subnet-1,subnet-2"
+    assert taken(None) == "subnet-3"
+
+
+def refusals(name, **given):
+    """Names of the rules of a template that refuse these parameters, as CloudFormation reads rules."""
+    def value(one):
+        if not isinstance(one, dict):
+            return one
+        [(function, argument)] = one.items()
+        if function == "Ref":
+            return given[argument]
+        arguments = [value(each) for each in argument]
+        return {"Fn::Equals": lambda first, second: first == second, "Fn::Not": lambda it: not it}[function](*arguments)
+
+    rules = template(name)["Rules"].items()
+    return [rule for rule, one in rules if value(one.get("RuleCondition", True)) and not all(value(each["Assert"]) for each in one["Assertions"])]
+
+
+def test_a_certificate_and_its_name_go_together():
+    """Half of https would be a stack whose endpoint is https:/// or whose name nobody reads; in the console nothing else looks."""
+    certificate, host = "arn:aws:acm:eu-west-1:111122223333:certificate/a-b", "shop.example.org"
+    for name in ("ec2", "ecs"):
+        refused = lambda certificate, host: refusals(name, Certificate=certificate, Host=host, Min=1, Max=8, Server="nginx", ProgramUrl="", ProgramSha256="")
+        assert refused("", "") == refused(certificate, host) == []
+        assert refused(certificate, "") == ["CertificateNeedsItsName"] and refused("", host) == ["NameNeedsItsCertificate"]
 
 
 def test_tracking_begins_at_four_fifths_of_the_capacity():

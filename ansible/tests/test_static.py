@@ -1,7 +1,10 @@
 """What needs neither an account nor a machine: syntax, versions that agree, documents that name what exists."""
 
+import fnmatch
+import importlib.util
 import json
 import os
+import pathlib
 import re
 import shlex
 import socket
@@ -193,6 +196,17 @@ def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_sprea
     assert {one.read_text() for one in tmp_path.glob("eth0/queues/*/rps_cpus")} == {"ffff\n"}
 
 
+def test_every_host_with_a_generator_has_the_systems_authorities():
+    [install] = [one for one in yaml.safe_load((ANSIBLE / "roles/common/tasks/install.yml").read_text()) if "ansible.builtin.package" in one]
+    names = install["ansible.builtin.package"]["name"]
+    packages = lambda *groups: templated(names, common_clock=True, common_firewall=True, group_names=list(groups))
+    site = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    named = lambda play: [one["role"] for one in play.get("roles", [])]
+    generators = [play["hosts"] for play in site if "generator" in named(play)]
+    assert sorted(generators) == ["dashboard", "generator"] and all("ca-certificates" in packages(group) for group in generators)
+    assert "ca-certificates" not in packages("target") and "chrony" in packages("target")
+
+
 def test_updates_that_come_by_themselves_rest_on_the_day():
     tasks = {task["name"].split(" #")[0]: task for task in yaml.safe_load((ANSIBLE / "roles/common/tasks/configure.yml").read_text())}
     looked = tasks["Look whether the system upgrades itself"]["ansible.builtin.command"]
@@ -309,14 +323,17 @@ def test_what_only_a_bucket_needs_is_asked_with_a_bucket():
 
 
 def test_commands_of_the_documents_are_in_the_policy():
-    """The organiser has this policy, by the profile that EVENT.md exports first; S3 and registries are asked by another one."""
+    """The organiser has this policy, by the profile that EVENT.md exports first; S3, registries and the organisation are asked by others."""
     statements = json.loads((ANSIBLE / "policy.json").read_text())["Statement"]
     allowed = {action for one in statements for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])}
     words = [shlex.split(line) for document in ("ansible/README.md", "docs/EVENT.md") for line in commands_of(PROJECT / document)]
-    by_other = [one for one in words if one[:3] == ["aws", "--profile", "kit"]]
+    by_other = [one for one in words if one[:2] == ["aws", "--profile"]]
     asked = {f"{one[1]}:{''.join(part.title() for part in one[2].split('-'))}" for one in words if one[0] == "aws" and one not in by_other}
     assert {"ec2:AcceptVpcPeeringConnection", "ram:CreateResourceShare", "ec2:RunInstances"} <= asked <= allowed, asked - allowed
-    assert {one[3] for one in by_other} == {"s3", "s3api", "ecr"}
+    # What is shared is taken back.
+    assert {"ram:GetResourceShares", "ram:DeleteResourceShare"} <= asked
+    assert {(one[2], one[3]) for one in by_other} == {("kit", "s3"), ("kit", "s3api"), ("kit", "ecr"), ("management", "ram")}
+    assert ["enable-sharing-with-aws-organization"] in [one[4:] for one in by_other if one[2] == "management"]
     # An image for each processor that ecs.yml may be told, under a name of its own.
     pushed = [one[3] for one in words if one[:2] == ["skopeo", "copy"]]
     assert len(set(pushed)) == len(pushed) and {one.rsplit("-", 1)[1] for one in pushed if "REGISTRY" not in one} == {"x86_64", "aarch64"}, pushed
@@ -343,8 +360,29 @@ def test_a_stack_that_failed_once_is_made_by_the_next_run():
     assert len(made) == 3 and {one.get("on_create_failure") for one in made} == {"DELETE"}, made
     # A budget is the account's: the same deployment in another region has one as well.
     [budget] = [one for one in made if "budget" in one["stack_name"]]
-    assert budget["template_parameters"]["Name"] == "{{ cloud_identity }}"
+    assert budget["template_parameters"]["Name"].startswith("{{ cloud_identity }}-")
     assert "cloud_region" in yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_identity"]
+
+
+def test_groups_of_other_accounts_are_not_ours_to_remove():
+    """Of accounts that a subnet is shared with; the pretended account has no other beside it."""
+    tasks = yaml.safe_load((ANSIBLE / "roles/cloud/tasks/foreign.yml").read_text())
+    refuse, ask = ([one["name"] for one in tasks].index(name) for name in ("Refuse while other accounts have groups there", "Ask before what is not ours is removed"))
+    assert refuse < ask and "cloud_foreign" not in str(tasks[refuse]), "their removal is nothing that somebody here may wave through"
+    there = lambda *owners: {"security_groups": [{"group_id": f"sg-{number}", "owner_id": owner} for number, owner in enumerate(owners)]}
+    found = lambda *owners: templated(tasks[refuse]["vars"]["cloud_groups_of_others"], cloud_groups_there=there(*owners), cloud_caller={"account": "111122223333"})
+    assert found("111122223333", "444455556666") == ["sg-1 of 444455556666"] and found("111122223333") == []
+
+
+def test_a_budget_has_another_name_where_it_warns_somebody_else():
+    """AWS changes neither whom a budget warns nor its name: CloudFormation makes another one first, and two of one name there are none."""
+    [task] = [one for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/budget.yml").read_text()) if "amazon.aws.cloudformation" in one]
+    name = lambda email: templated(task["amazon.aws.cloudformation"]["template_parameters"]["Name"], cloud_identity="flowtest-a-us-east-1", cloud_budget_email=email)
+    [budget] = yaml.safe_load((ANSIBLE / "roles/cloud/files/budget.yml").read_text())["Resources"].values()
+    assert {"Ref": "Email"} in [one["Address"] for warned in budget["Properties"]["NotificationsWithSubscribers"] for one in warned["Subscribers"]]
+    assert name("a@example.org") == name("a@example.org") != name("b@example.org")
+    # AWS takes 100 characters.
+    assert len(name("a@example.org")) == len("flowtest-a-us-east-1") + 9
 
 
 def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
@@ -356,6 +394,20 @@ def test_the_policy_has_all_that_the_module_of_stacks_asks_for():
     asked -= {"list_change_sets"}
     allowed = {action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in one["Action"]}
     missing = {name for name in asked if "cloudformation:" + name.title().replace("_", "") not in allowed}
+    assert len(asked) > 8 and not missing, missing
+
+
+def test_the_policy_has_all_that_cloudformation_asks_for_in_our_name():
+    """As AWS's own schemas of the resources have it, which cfn-lint brings along. Our tags are the stack's, and come upon each resource."""
+    [lint] = importlib.util.find_spec("cfnlint").submodule_search_locations
+    schemas = pathlib.Path(lint) / "data/schemas"
+    place = json.loads((schemas / "providers/us-east-1.json").read_text())
+    kinds = {one["Type"] for file in ANSIBLE.glob("roles/cloud/files/*.yml") for one in yaml.safe_load(file.read_text())["Resources"].values()}
+    assert {"AWS::Budgets::Budget", "AWS::EC2::LaunchTemplate"} <= kinds
+    handlers = [json.loads((schemas / f"resources/{place[kind]}.json").read_text())["handlers"] for kind in kinds]
+    asked = {action for one in handlers for step in ("create", "read", "update", "delete") for action in one[step]["permissions"]}
+    allowed = [action for one in json.loads((ANSIBLE / "policy.json").read_text())["Statement"] for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])]
+    missing = {action for action in asked if not any(fnmatch.fnmatchcase(action, one) for one in allowed)}
     assert len(asked) > 8 and not missing, missing
 
 
@@ -400,9 +452,21 @@ def test_every_figure_of_the_dashboard_for_grafana_is_a_programs():
     board = json.loads((ANSIBLE / "files/grafana.json").read_text())
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"]) >= 8
     asked = {name for panel in board["panels"] for one in panel["targets"] for name in re.findall(r"flowtest_[a-z_]+", one["expr"])}
-    programs = "".join(file.read_text() for room in ("loadgen", "dashboard") for file in (PROJECT / room / "src").rglob("*.rs"))
+    programs = "".join(file.read_text() for room in ("loadgen", "dashboard", "target") for file in (PROJECT / room / "src").rglob("*.rs"))
     shown = {name for name in re.findall(r'flowtest_[a-z_]+', programs)}
     assert asked <= shown and len(asked) >= 8, asked - shown
+
+
+def test_organisers_alone_may_ask_where_prometheus_reads_and_only_then():
+    """On EC2, where security groups decide."""
+    openings = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_openings"]
+    organisers = ["203.0.113.7/32"]
+    given = {"cloud_organiser_cidrs": organisers, "cloud_viewer_cidrs": ["0.0.0.0/0"], "cloud_copies_bucket": ""}
+    read = re.findall(r"groups\['(\w+)'\] %}\n(.*?){% endfor", (ANSIBLE / "tasks/prometheus.yml.j2").read_text(), re.DOTALL)
+    assert {group for group, _ in read} == {"generator", "dashboard", "target"}
+    for group, jobs in read:
+        open_to = lambda observe: {port for one in templated(openings[group], cloud_observe=observe, **given) if one.get("cidrs") == organisers for port in one["ports"]}
+        assert open_to(True) == {int(port) for port in re.findall(r':(\d+)"\]', jobs)} and open_to(False) == set(), group
 
 
 def test_every_requirement_is_pinned_with_its_hash():

@@ -6,8 +6,8 @@
 //! queue and is answered when its token falls due, so that exactly N a second are, and latency grows with the queue.
 //! When [`QUEUE`] of waiting is taken, further requests are refused with 503 at once, and cost no token.
 //!
-//! Only pages cost: not `/healthz`, and not what is refused for what it is. A connection is answered in order, so of a
-//! pipelined one only the first request has a place in the queue. `--faults` act behind it.
+//! Only pages cost: not `/healthz` or `/metrics`, and not what is refused for what it is. A connection is answered in
+//! order, so of a pipelined one only the first request has a place in the queue. `--faults` act behind it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@
 use crate::body::Body;
 use crate::capacity::Place;
 use crate::faults::Fault;
+use crate::page::{JSON, METRICS};
 use crate::request::{Answer, Persistence, Refusal, Request};
 use crate::responder::Responder;
 use crate::strict_parser::Parsed;
@@ -57,7 +58,7 @@ enum State {
 #[derive(Debug, Default)]
 pub struct Connection {
     state: State,
-    /// Complete responses written since the last time somebody asked, `/healthz` excepted.
+    /// Complete responses written since the last time somebody asked, `/healthz` and `/metrics` excepted.
     answered: u64,
     /// Requests that were read to their end, all of them.
     completed: u64,
@@ -166,7 +167,12 @@ impl Connection {
             }
             Answer::Health => {
                 let json = responder.health();
-                responder.pages.write_json(out, &json, request);
+                responder.pages.write_report(out, JSON, &json, request);
+                step_after(request, out)
+            }
+            Answer::Metrics => {
+                let text = responder.metrics();
+                responder.pages.write_report(out, METRICS, &text, request);
                 step_after(request, out)
             }
             Answer::Refusal(refusal) => {
@@ -436,11 +442,13 @@ mod tests {
     }
 
     #[test]
-    fn health_is_neither_counted_nor_faulted() {
-        let mut responder = responder("reset:1");
-        let (out, end, answered) = feed(&mut responder, &[&GET.replace("/ ", "/healthz?x ").repeat(3).into_bytes()]);
-        assert_eq!((end, answered, responder.counts.requests), (None, 0, 0));
-        assert_eq!(count(&out, r#""status":"ok""#), 3);
+    fn health_and_metrics_are_neither_counted_nor_faulted() {
+        for (path, says) in [("/healthz?x ", r#""status":"ok""#), ("/metrics ", "\nflowtest_target_tokens_total 0\n")] {
+            let mut responder = responder("reset:1");
+            let (out, end, answered) = feed(&mut responder, &[&GET.replace("/ ", path).repeat(3).into_bytes()]);
+            assert_eq!((end, answered, responder.counts.requests), (None, 0, 0));
+            assert_eq!(count(&out, says), 3);
+        }
     }
 
     /// Requests of all kinds, one behind the other.

@@ -1,4 +1,4 @@
-//! What was answered and injected: counted by each worker alone, summed for `/healthz` and at exit.
+//! What was answered and injected: counted by each worker alone, summed for `/healthz`, `/metrics` and at exit.
 
 use crate::capacity::Capacity;
 use crate::faults::Faults;
@@ -14,7 +14,7 @@ const STATUSES: [u16; 10] = [200, 400, 405, 408, 413, 417, 431, 501, 503, 505];
 /// What one worker did. Plain numbers: only its own thread counts here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Requests whose answer was decided, `/healthz` excepted. Each has a status, or a fault that gave it none.
+    /// Requests whose answer was decided, `/healthz` and `/metrics` excepted. Each has a status, or a fault that gave it none.
     pub requests: u64,
     /// Of these, good ones that carried a token: the ones that `--faults` counts.
     pub tokens: u64,
@@ -127,12 +127,7 @@ impl Counters {
     /// `/healthz` and the line at exit. `status` is `ok`, `draining` or `stopped`.
     pub fn to_json(&self, status: &str, version: &str, from: &str) -> Value {
         let sum = self.sum();
-        let statuses: Map<String, Value> = STATUSES
-            .iter()
-            .map(u16::to_string)
-            .chain(["injected".to_owned()])
-            .zip(sum[5..].iter().map(|count| json!(count)))
-            .collect();
+        let statuses: Map<String, Value> = statuses(&sum).map(|(name, count)| (name, json!(count))).collect();
         let faults: Map<String, Value> =
             self.faults.injected().map(|(name, count)| (name.to_owned(), json!(count))).collect();
         let mut json = json!({
@@ -162,12 +157,37 @@ impl Counters {
         json
     }
 
+    /// `/metrics`: the same in the text format of Prometheus.
+    pub fn to_prometheus(&self) -> String {
+        let sum = self.sum();
+        let mut text = String::new();
+        for (at, name, kind) in [
+            (0, "flowtest_target_requests_total", "counter"),
+            (1, "flowtest_target_tokens_total", "counter"),
+            (2, "flowtest_target_responses_total", "counter"),
+            (3, "flowtest_target_connections_total", "counter"),
+            (4, "flowtest_target_connections_open", "gauge"),
+        ] {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {}", sum[at]);
+        }
+        count(&mut text, "flowtest_target_answers_total", "status", statuses(&sum));
+        count(&mut text, "flowtest_target_faults_total", "fault", self.faults.injected());
+        if let Some(capacity) = &self.capacity {
+            let counts = [("waited", capacity.waited()), ("refused", capacity.refused())];
+            count(&mut text, "flowtest_target_over_capacity_total", "outcome", counts.into_iter());
+        }
+        if let Some(tls) = &self.tls {
+            count(&mut text, "flowtest_target_tls_handshakes_total", "outcome", tls.counts().into_iter());
+        }
+        text
+    }
+
     /// The same for a person: only what is not zero.
     pub fn to_text(&self) -> String {
         let sum = self.sum();
         let mut text = format!("stopped: {} requests, {} responses, {} connections", sum[0], sum[2], sum[3]);
-        let statuses = STATUSES.iter().map(u16::to_string).chain(["injected".to_owned()]).zip(sum[5..].iter().copied());
-        list(&mut text, "; by status: ", statuses);
+        list(&mut text, "; by status: ", statuses(&sum));
         list(&mut text, "; injected: ", self.faults.injected());
         if let Some(capacity) = &self.capacity {
             let counts = [("waited", capacity.waited()), ("refused", capacity.refused())];
@@ -177,6 +197,19 @@ impl Counters {
             list(&mut text, "; TLS handshakes: ", tls.counts().into_iter());
         }
         text
+    }
+}
+
+/// How many answers had each status, of all counters.
+fn statuses(sum: &[u64; LEN]) -> impl Iterator<Item = (String, u64)> {
+    STATUSES.iter().map(u16::to_string).chain(["injected".to_owned()]).zip(sum[5..].iter().copied())
+}
+
+/// One counter of Prometheus, a line for each value of its label.
+fn count(text: &mut String, name: &str, label: &str, counts: impl Iterator<Item = (impl std::fmt::Display, u64)>) {
+    let _ = writeln!(text, "# TYPE {name} counter");
+    for (value, count) in counts {
+        let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {count}");
     }
 }
 
@@ -213,5 +246,16 @@ mod tests {
             counters.to_text(),
             "stopped: 6 requests, 6 responses, 2 connections; by status: 200 4, 503 2, injected 2; injected: wrong_token 1"
         );
+        let metrics = counters.to_prometheus();
+        for line in [
+            "# TYPE flowtest_target_requests_total counter",
+            "flowtest_target_requests_total 6",
+            "# TYPE flowtest_target_connections_open gauge",
+            "flowtest_target_answers_total{status=\"200\"} 4",
+            "flowtest_target_faults_total{fault=\"wrong_token\"} 1",
+            "flowtest_target_over_capacity_total{outcome=\"refused\"} 0",
+        ] {
+            assert!(metrics.lines().any(|one| one == line), "{line} is not in\n{metrics}");
+        }
     }
 }

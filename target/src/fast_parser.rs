@@ -136,6 +136,7 @@ mod tests {
     fn heads() -> impl Strategy<Value = Vec<u8>> {
         const FIRST: &[&str] = &[
             "GET /healthz HTTP/1.1\r\n",
+            "GET /metrics HTTP/1.1\r\n",
             "GET http://h/x HTTP/1.1\r\n",
             "GET http://u@h/x HTTP/1.1\r\n",
             "POST / HTTP/1.1\r\n",

@@ -1,7 +1,7 @@
 //! What goes wrong on purpose at every k-th request, so that the judge can be judged.
 //!
 //! `RULE[,RULE...]` with `RULE = NAME:K[=VALUE]`: every K-th request that carries a token, counted by one counter
-//! for the whole process, `/healthz` excepted. When several rules are due at one request, **the first listed
+//! for the whole process, `/healthz` and `/metrics` excepted. When several rules are due at one request, **the first listed
 //! wins** and only it is counted. A request that the server never came to (it stood behind one that ended its
 //! connection) is not counted at all. Rules whose names begin with `tls_` are about every K-th handshake of the TLS port,
 //! counted from its first byte by another such counter.

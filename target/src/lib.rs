@@ -18,7 +18,7 @@
 //! | [`connection`] | one connection without I/O: bytes in, responses and a step out |
 //! | [`certificates`] | whose certificate the TLS port shows, and its reload |
 //! | [`tls`] | TLS of one connection without I/O: records in, plaintext and records out |
-//! | [`counters`] | what was answered and injected, per worker, summed for `/healthz` and at exit |
+//! | [`counters`] | what was answered and injected, per worker, summed for `/healthz`, `/metrics` and at exit |
 //! | `deadlines` | time limits of a worker's connections |
 //! | `io` | one connection with I/O |
 //! | `worker` | what the tasks of one worker share |

@@ -20,7 +20,9 @@ pub use flowtest_contract::header::TEAM;
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
+/// The text format of Prometheus.
+pub const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Stands where a prebuilt response gets its token. It never leaves the process: a page with a place for a token
 /// is only sent with a token.
@@ -170,10 +172,11 @@ impl Pages {
         head.write(out, &self.date, explanation(refusal).as_bytes(), head_only);
     }
 
-    pub fn write_json(&self, out: &mut Vec<u8>, json: &str, request: &Request) {
+    /// What the server says about itself.
+    pub fn write_report(&self, out: &mut Vec<u8>, kind: &'static str, body: &str, request: &Request) {
         let (persistence, team) = (request.persistence, self.team.as_deref());
-        let head = Head { code: 200, kind: JSON, version: None, from: None, token: None, team, persistence };
-        head.write(out, &self.date, json.as_bytes(), request.head_only);
+        let head = Head { code: 200, kind, version: None, from: None, token: None, team, persistence };
+        head.write(out, &self.date, body.as_bytes(), request.head_only);
     }
 
     fn build(&mut self) {
@@ -350,7 +353,7 @@ mod tests {
         assert_eq!(said.replace("Team: Token: Date: x\r\n", ""), text(&self::pages(), &get));
         let mut others = vec![Vec::new(), Vec::new(), Vec::new()];
         pages.write_refusal(&mut others[0], Refusal::BadRequest, Persistence::Close, false);
-        pages.write_json(&mut others[1], "{}", &get);
+        pages.write_report(&mut others[1], JSON, "{}", &get);
         pages.write_faulty(&mut others[2], &get, Fault::WrongToken);
         for other in [said.into_bytes()].iter().chain(&others) {
             assert_eq!(memchr::memmem::find_iter(other, "\r\nTeam: Token: Date: x\r\n").count(), 1);

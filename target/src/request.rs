@@ -113,6 +113,7 @@ pub enum Framing {
 pub enum Answer {
     Page,
     Health,
+    Metrics,
     Refusal(Refusal),
 }
 
@@ -278,6 +279,7 @@ impl Fields {
                 _ => Refusal::NotImplemented,
             }),
             Some(b"/healthz") => Answer::Health,
+            Some(b"/metrics") => Answer::Metrics,
             _ => Answer::Page,
         };
         let persistence = match minor {

@@ -118,6 +118,11 @@ impl Responder {
         self.counters.of(self.worker).publish(&self.counts);
     }
 
+    pub fn metrics(&self) -> String {
+        self.publish();
+        self.counters.to_prometheus()
+    }
+
     pub fn health(&self) -> String {
         self.publish();
         let status = if self.draining { "draining" } else { "ok" };
