@@ -1,5 +1,6 @@
 //! TLS against rustls's own server, in memory: every version and cipher, cut anywhere, and peers that mean no good.
 
+use super::incoming::{HANDSHAKE_BYTES_MAX, HANDSHAKE_RECORDS_MAX};
 use super::*;
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -691,6 +692,30 @@ fn why_a_handshake_failed_is_told() {
     assert_eq!(cut(b"\x15\x03\x03"), (true, Handshake::Failed(TlsReason::Closed)));
     let mut silent = begun();
     assert!(!silent.on_cut() && !silent.wants_handshake() && silent.outgoing().is_empty());
+}
+
+#[test]
+fn what_stands_behind_the_end_of_a_handshake_is_looked_at_by_us_and_not_by_rustls() {
+    let identity = identity(&["localhost"], |_| {});
+    let mut config = ServerConfig::clone(&server(&identity, &TLS13, None));
+    // It says something before it has heard the end of ours, as whoever sends tickets there by the thousand would.
+    config.send_half_rtt_data = true;
+    let mut pair = Pair::new(&client(&identity), &Arc::new(config), "localhost", 1400);
+    assert_eq!(pair.tls.handshake(), Handshake::Waits);
+    let hello = pair.tls.outgoing().to_vec();
+    pair.tls.on_taken(hello.len());
+    pair.for_server(&hello);
+    pair.server.writer().write_all(b"early").expect("memory");
+    let mut flight = Vec::new();
+    while pair.server.wants_write() {
+        pair.server.write_tls(&mut flight).expect("memory");
+    }
+    pair.give(&mut flight).expect("a part of a handshake");
+    assert_eq!((pair.tls.handshake(), pair.tls.take_records()), (Handshake::Done, 0));
+    pair.give(&mut []).expect("what has come");
+    assert_eq!((pair.tls.take_records(), pair.read.as_slice()), (1, &b"early"[..]));
+    pair.carry().expect("the end of the handshake");
+    assert_eq!(pair.ask(10, 1), requests(10, 1));
 }
 
 /// A server that holds the keys of a connection and keeps to nothing else.
