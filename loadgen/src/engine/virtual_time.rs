@@ -1,7 +1,7 @@
 //! The whole worker under virtual time, against a pretended kernel and pretended servers.
 
 use crate::engine::block::{self, Block};
-use crate::engine::causes::OwnCause;
+use crate::engine::causes::{Cause, OwnCause};
 use crate::engine::clock::PlanInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
@@ -12,7 +12,7 @@ use crate::engine::schedule::Schedule;
 use crate::engine::sizes::sizes;
 use crate::engine::spread::Spread;
 use crate::engine::timeouts::LateWindow;
-use crate::engine::tls::tests as tls;
+use crate::engine::tls::{TlsReason, tests as tls};
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use flowtest_contract::Tally;
@@ -47,6 +47,7 @@ struct Script {
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
     costs: (u64, u64),
+    record_ns: u64,
     short: Vec<(u64, u64)>,
     without_route: Vec<(u64, u64)>,
     deadlines: Deadlines,
@@ -123,6 +124,7 @@ impl Script {
             pauses: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
+            record_ns: 0,
             short: Vec::new(),
             without_route: Vec::new(),
             deadlines: Deadlines::default(),
@@ -195,7 +197,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.pauses = self.pauses.iter().copied().collect();
         kernel.busy = self.busy.clone();
-        kernel.costs = self.costs;
+        (kernel.costs, kernel.record_ns) = (self.costs, self.record_ns);
         kernel.spent = Arc::clone(&spent);
         kernel.short = self.short.clone();
         kernel.without_route = self.without_route.clone();
@@ -578,6 +580,23 @@ fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
         // Forty are ended in one turn, and looking at each takes two milliseconds.
         assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
     }
+}
+
+#[test]
+fn whoever_writes_large_answers_byte_by_byte_on_many_connections_ends_them_and_makes_us_late_for_nobody() {
+    let mut script = Script::new(&[HONEST, Character::Large { body: 40_000 }], open(400));
+    let bytewise = Shakes { manner: Handshaking::Bytewise, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, bytewise]);
+    // Forty thousand records an answer, of which each takes us this long: without an end to it sixteen milliseconds a turn.
+    (script.record_ns, script.phases[0].connections) = (400, 64);
+    script.phases[0].end = START + SECOND / 2;
+    let played = script.play();
+    let [good, bytewise] = played.tallies[..] else { panic!("two") };
+    assert_eq!(good.points(&Rules::default()), 200 * 200, "{good:?}");
+    assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{bytewise:?}");
+    let mut why = played.block.causes.as_slice().iter().map(|counted| counted.cause);
+    assert!(why.any(|why| why == Cause::Tls(Some(TlsReason::ShortRecords))), "{:?}", played.block.causes);
+    assert!(bytewise.tls > 0 && bytewise.failures() == 200, "{bytewise:?}");
 }
 
 #[test]

@@ -207,6 +207,8 @@ pub(crate) struct Pretend {
     pub(crate) busy: Vec<(u64, u64)>,
     /// Nanoseconds of our thread for a send, and for 1,000 bytes that are received. Nothing costs any without it.
     pub(crate) costs: (u64, u64),
+    /// The same for each record that our thread opens, where those of a buffer are as long as the shortest.
+    pub(crate) record_ns: u64,
     /// What has been used since the clock was moved by it.
     used: u64,
     /// The same of what is no matter of the kernel: certificates that take their time.
@@ -234,6 +236,9 @@ const ENDLESS_BYTES: usize = 64 << 10;
 /// For how long hellos are kept that are answered at once.
 const WHILE: u64 = 100_000_000;
 
+/// A byte in a record of TLS 1.3, with its header, its type and its sum.
+const SHORTEST_RECORD: u64 = 5 + 1 + 1 + 16;
+
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
 
@@ -260,6 +265,7 @@ impl Pretend {
             pauses: VecDeque::new(),
             busy: Vec::new(),
             costs: (0, 0),
+            record_ns: 0,
             used: 0,
             spent: Arc::default(),
             short: Vec::new(),
@@ -658,6 +664,7 @@ impl Kernel for Pretend {
 
     fn buffer_mut(&mut self, buffer: u16, len: usize) -> &mut [u8] {
         assert!(self.in_hand[buffer as usize], "buffer {buffer} is changed while it is the kernel's");
+        self.used += len as u64 / SHORTEST_RECORD * self.record_ns;
         &mut self.buffers[buffer as usize][..len]
     }
 

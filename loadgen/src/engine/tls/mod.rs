@@ -41,6 +41,9 @@ const KEPT_FROM_TICKETS: u32 = 16;
 /// Handshake messages of one connection that must be looked at: as many updates of keys as rustls allows.
 const UPDATES_MAX: u32 = 32;
 
+/// A record that is shorter than this, its header and sum included, brings so little that opening it is most of what it costs.
+const SHORT_BYTES: usize = 64;
+
 const KEY_UPDATE: u8 = 24;
 const NEW_SESSION_TICKET: u8 = 4;
 const HELLO_REQUEST: u8 = 0;
@@ -69,6 +72,20 @@ pub enum Handshake {
     Failed(TlsReason),
 }
 
+/// How much may be looked at of what comes after handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Messages: tickets, and updates of keys, which take some hundredths of a millisecond each. Tickets beyond that are let be,
+    /// and an update ends the connection.
+    pub messages: u32,
+    /// Records of a few bytes, or of none. One more ends the connection.
+    pub short_records: u32,
+}
+
+impl Allowance {
+    pub const ALL: Allowance = Allowance { messages: u32::MAX, short_records: u32::MAX };
+}
+
 /// TLS of one connection.
 #[derive(Debug)]
 pub struct Tls {
@@ -78,8 +95,8 @@ pub struct Tls {
     sent: usize,
     /// Opened since somebody asked.
     records: usize,
-    /// Messages after the handshake that may still be looked at.
-    messages: u32,
+    /// What may still be looked at.
+    allowance: Allowance,
     state: TlsState,
     /// Ended by the peer before the handshake was done.
     is_cut: bool,
@@ -107,7 +124,7 @@ impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
         let state = TlsState::New { config, name, incoming: Incoming::default() };
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, messages: u32::MAX, state, is_cut: false }
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, allowance: Allowance::ALL, state, is_cut: false }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
@@ -124,17 +141,16 @@ impl Tls {
         std::mem::take(&mut self.records)
     }
 
-    /// From here on so many messages after the handshake may be looked at: tickets, and updates of keys, which take some
-    /// hundredths of a millisecond each. Tickets beyond that are let be, and an update ends the connection.
+    /// From here on so much may be looked at.
     #[inline]
-    pub fn allow_messages(&mut self, messages: u32) {
-        self.messages = messages;
+    pub fn allow(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
     }
 
-    /// How many still may.
+    /// How much still may.
     #[inline]
-    pub fn messages_allowed(&self) -> u32 {
-        self.messages
+    pub fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     #[inline]
@@ -170,8 +186,8 @@ impl Tls {
     pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
         let opened = match &mut self.state {
             TlsState::Traffic(traffic) => {
-                let (outgoing, records, messages) = (&mut self.outgoing, &mut self.records, &mut self.messages);
-                traffic.on_bytes(bytes, &mut Sides { outgoing, records, messages }, plain)
+                let (outgoing, records, allowance) = (&mut self.outgoing, &mut self.records, &mut self.allowance);
+                traffic.on_bytes(bytes, &mut Sides { outgoing, records, allowance }, plain)
             }
             TlsState::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
@@ -380,7 +396,7 @@ impl Layout {
 struct Sides<'a> {
     outgoing: &'a mut Vec<u8>,
     records: &'a mut usize,
-    messages: &'a mut u32,
+    allowance: &'a mut Allowance,
 }
 
 /// A connection whose handshake is done.
@@ -472,6 +488,12 @@ impl Traffic {
     #[inline]
     fn on_record(&mut self, record: &mut [u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
         *sides.records += 1;
+        if record.len() < SHORT_BYTES {
+            match sides.allowance.short_records.checked_sub(1) {
+                Some(left) => sides.allowance.short_records = left,
+                None => return Opened::Failed(TlsReason::ShortRecords),
+            }
+        }
         let Ok((content, range)) = self.opener.open(record) else { return Opened::Failed(TlsReason::Protocol) };
         let bytes = &record[range];
         match content {
@@ -522,14 +544,14 @@ impl Traffic {
             match kind {
                 NEW_SESSION_TICKET if self.is_13() => {
                     self.tickets = self.tickets.saturating_add(1);
-                    if self.tickets <= TICKETS_MAX && *sides.messages > KEPT_FROM_TICKETS {
-                        *sides.messages -= 1;
+                    if self.tickets <= TICKETS_MAX && sides.allowance.messages > KEPT_FROM_TICKETS {
+                        sides.allowance.messages -= 1;
                         self.kernel.handle_new_session_ticket(body).ok()?;
                     }
                 }
                 KEY_UPDATE if self.is_13() && rest.is_empty() && self.updates < UPDATES_MAX => {
                     self.updates += 1;
-                    *sides.messages = sides.messages.checked_sub(1)?;
+                    sides.allowance.messages = sides.allowance.messages.checked_sub(1)?;
                     self.on_key_update(body, sides.outgoing)?;
                 }
                 HELLO_REQUEST if !self.is_13() && body.is_empty() && self.updates < UPDATES_MAX => self.updates += 1,

@@ -33,6 +33,8 @@ pub enum TlsReason {
     Closed,
     /// It ended it where only that ends the answer, and did not say before that it has said all.
     NoCloseNotify,
+    /// Records of a few bytes by the thousand, on all connections of a contestant at once.
+    ShortRecords,
 }
 
 impl TlsReason {
@@ -127,6 +129,9 @@ impl fmt::Display for TlsReason {
             TlsReason::NoCloseNotify => f.write_str(
                 "the answer ended by the end of the connection, without TLS's close_notify, so that nobody can tell whether it is \
                  whole: send Content-Length, or close_notify before you close",
+            ),
+            TlsReason::ShortRecords => f.write_str(
+                "the server sends thousands of records of a few bytes at once: write an answer in one piece",
             ),
         }
     }

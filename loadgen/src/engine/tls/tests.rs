@@ -577,7 +577,7 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
     let identity = identity(&["localhost"], |_| {});
     let mut pair = Pair::new(&client(&identity), &server(&identity, &TLS13, None), "localhost", 1400);
     pair.carry().expect("a handshake");
-    pair.tls.allow_messages(3);
+    pair.tls.allow(Allowance { messages: 3, ..Allowance::ALL });
     let mut update = || {
         pair.server.refresh_traffic_keys().expect("TLS 1.3");
         pair.answer(b"after")
@@ -588,9 +588,25 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
     assert_eq!(update(), Err(Opened::Failed(TlsReason::Protocol)));
     // Tickets leave some to updates, and beyond that are let be.
     let mut server = Lawless::new(&TLS13);
-    server.tls.allow_messages(KEPT_FROM_TICKETS + 2);
+    server.tls.allow(Allowance { messages: KEPT_FROM_TICKETS + 2, ..Allowance::ALL });
     assert_eq!(server.takes(Content::Handshake, &ticket(100)), None);
-    assert_eq!(server.tls.messages_allowed(), KEPT_FROM_TICKETS);
+    assert_eq!(server.tls.allowance().messages, KEPT_FROM_TICKETS);
+}
+
+#[test]
+fn so_many_records_of_a_few_bytes_are_opened_as_there_is_time_for_and_any_number_of_others() {
+    for version in [&TLS13, &TLS12] {
+        for short in [&b""[..], b"x"] {
+            let mut server = Lawless::new(version);
+            server.tls.allow(Allowance { short_records: 10, ..Allowance::ALL });
+            assert_eq!(server.takes(Content::ApplicationData, short), Some(10), "{version:?}");
+        }
+        let mut server = Lawless::new(version);
+        server.tls.allow(Allowance { short_records: 0, ..Allowance::ALL });
+        assert_eq!(server.takes(Content::ApplicationData, &[b'x'; SHORT_BYTES]), None);
+        let (opened, read) = server.says(Content::ApplicationData, b"x");
+        assert_eq!((opened, read.len()), (Opened::Failed(TlsReason::ShortRecords), 0));
+    }
 }
 
 #[test]

@@ -74,18 +74,19 @@ impl<K: Kernel> Worker<K> {
 
     /// Opens the records in a buffer, and gives what is in them to who reads it.
     fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
+        let has_rivals = self.contestants.len() > 1;
         let contestant = &mut self.contestants[index];
         let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
-        let messages = contestant.messages_allowed(self.turn);
+        let allowance = contestant.allowance(self.turn, has_rivals);
         let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
         let (timeouts, now) = (&self.timeouts, self.now);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
-        tls.allow_messages(messages);
+        tls.allow(allowance);
         let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
         let opened = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
-        let messages = tls.messages_allowed();
+        let left = tls.allowance();
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
-        contestant.on_messages(messages);
+        contestant.on_looked_at(allowance, left);
         contestant.on_settled(local, settled, took_us);
         opened
     }
