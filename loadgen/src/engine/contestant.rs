@@ -54,6 +54,11 @@ fn short_records_per_turn(plan: &Plan) -> u32 {
     in_flight.saturating_mul(SHORT_RECORDS_EACH).max(SHORT_RECORDS_MIN)
 }
 
+/// What a connection usually keeps of a handshake, at the most: three times what common chains of certificates have. More than that
+/// it may keep while all of its contestant together have no more than the other, which a hundred at the limit of 72 KiB would.
+pub const KEPT_USUAL: usize = 16 << 10;
+pub const KEPT_MAX: usize = 4 << 20;
+
 /// Samples that one contestant may leave in a block.
 const SAMPLES_EACH: u32 = 4;
 
@@ -119,6 +124,9 @@ pub struct Contestant {
     pub has_tls: bool,
     /// Of each slot whose connection speaks it.
     pub tls: Table<LocalSlot, Option<Box<Tls>>>,
+    /// Bytes that each keeps of handshakes, as far as that is known, and all together.
+    kept: Table<LocalSlot, usize>,
+    kept_in_all: usize,
     /// What connections begin with: the plan's configuration with sessions of this contestant and worker alone.
     tls_config: Option<Remembering>,
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
@@ -168,6 +176,8 @@ impl Contestant {
             took_us: 0,
             has_tls: false,
             tls: (0..slots).map(|_| None).collect(),
+            kept: Table::filled(0, slots),
+            kept_in_all: 0,
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
@@ -263,16 +273,35 @@ impl Contestant {
 
     /// The slot's next connection is to this server.
     pub fn prepare_tls(&mut self, local: LocalSlot, server: Option<&TlsServer>) {
-        let Some(server) = server else {
-            if self.has_tls {
-                self.tls[local] = None;
-            }
-            return;
-        };
+        let Some(server) = server else { return self.end_tls(local) };
         let begin = || Remembering::new(&server.config, server.verifier.as_ref());
         let Remembering { config, .. } = self.tls_config.get_or_insert_with(begin);
         self.has_tls = true;
         self.tls[local] = Some(Box::new(Tls::new(Arc::clone(config), server.name.clone())));
+    }
+
+    /// The slot's connection is over.
+    pub fn end_tls(&mut self, local: LocalSlot) {
+        if self.has_tls {
+            self.tls[local] = None;
+            self.count_kept(local);
+        }
+    }
+
+    /// The slot's connection may keep another number of bytes of handshakes now. `false`: that was more than it may, and its TLS
+    /// is over.
+    #[inline]
+    pub fn count_kept(&mut self, local: LocalSlot) -> bool {
+        let kept = self.tls[local].as_ref().map_or(0, |tls| tls.kept());
+        self.kept_in_all = self.kept_in_all - std::mem::replace(&mut self.kept[local], kept) + kept;
+        if kept <= KEPT_USUAL || self.kept_in_all <= KEPT_MAX {
+            return true;
+        }
+        if let Some(tls) = &mut self.tls[local] {
+            tls.end();
+        }
+        self.kept_in_all -= std::mem::take(&mut self.kept[local]);
+        false
     }
 
     /// A step of a handshake is wanted; whether it is the first one of this turn.

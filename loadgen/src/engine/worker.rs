@@ -283,6 +283,12 @@ impl<K: Kernel> Worker<K> {
         &mut self.ring
     }
 
+    /// Bytes that handshakes keep of what servers have said.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.contestants.iter().flat_map(|contestant| contestant.tls.iter().flatten()).map(|tls| tls.kept()).sum()
+    }
+
     fn close(&mut self, slot: RingSlot) {
         self.part(slot);
         self.connection(slot).on_closing();
@@ -426,9 +432,7 @@ impl<K: Kernel> Worker<K> {
                 let contestant = &mut self.contestants[self.owner[slot]];
                 contestant.open -= 1;
                 let local = contestant.local(slot);
-                if contestant.has_tls {
-                    contestant.tls[local] = None;
-                }
+                contestant.end_tls(local);
                 contestant.connections[local].on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
             }

@@ -113,7 +113,7 @@ pub(crate) struct Mischief {
 pub(crate) enum Handshaking {
     /// A byte now and then, so that it is never done in time.
     Slow,
-    /// Records of a message that never ends.
+    /// Records of a message that never ends: more than a handshake has.
     Endless,
     /// The hello is answered by this errno: a reset, or a fault of the network.
     Broken(i32),
@@ -230,8 +230,9 @@ pub(crate) struct Pretend {
     pub(crate) alerts: Vec<rustls::AlertDescription>,
 }
 
-/// Between two bytes of a slow handshake, and how much of one without end comes at once.
+/// Between two bytes of a slow handshake, and between parts of this size of one without end.
 const DRIP: u64 = 1_000_000;
+const PAUSE: u64 = 50_000_000;
 const ENDLESS_BYTES: usize = 64 << 10;
 /// For how long hellos are kept that are answered at once.
 const WHILE: u64 = 100_000_000;
@@ -421,7 +422,7 @@ impl Pretend {
             }
             Handshaking::Endless => {
                 let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
-                (0..8).for_each(|_| self.at(TRIP, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
+                (0..2).for_each(|part| self.at(TRIP + part * PAUSE, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
             }
             Handshaking::Cut => {
                 let after = WHILE - self.now % WHILE;

@@ -141,6 +141,16 @@ impl Tls {
         std::mem::take(&mut self.records)
     }
 
+    /// Bytes that are kept of what the peer has said in handshakes, until they are whole.
+    #[inline]
+    pub fn kept(&self) -> usize {
+        match &self.state {
+            TlsState::New { incoming, .. } | TlsState::Handshake { incoming, .. } => incoming.len(),
+            TlsState::Traffic(traffic) => traffic.late.len() + traffic.message.len(),
+            TlsState::Over => 0,
+        }
+    }
+
     /// From here on so much may be looked at.
     #[inline]
     pub fn allow(&mut self, allowance: Allowance) {

@@ -88,7 +88,8 @@ impl<K: Kernel> Worker<K> {
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
         contestant.on_looked_at(allowance, left);
         contestant.on_settled(local, settled, took_us);
-        opened
+        let may_keep = contestant.count_kept(local);
+        if may_keep { opened } else { Opened::Failed(TlsReason::Protocol) }
     }
 
     fn on_opened(&mut self, slot: RingSlot, opened: Opened) {
@@ -175,6 +176,7 @@ impl<K: Kernel> Worker<K> {
         let opened = tls.handshake();
         let took_ns = self.ring.now() - began;
         self.shaken_ns += took_ns;
+        contestant.count_kept(local);
         contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);

@@ -159,7 +159,7 @@ impl<K: Kernel> Worker<K> {
             && self.contestants.iter().all(|contestant| contestant.quota == Some(0))
     }
 
-    pub(super) fn close_all(&mut self) -> io::Result<()> {
+    pub(crate) fn close_all(&mut self) -> io::Result<()> {
         for slot in self.owner.keys() {
             if matches!(self.connection(slot).state(), State::Open | State::Connecting) {
                 self.close(slot);
