@@ -60,6 +60,8 @@ struct Script {
     handshakes: Vec<Shakes>,
     /// All show another certificate than the one that is trusted.
     stranger: bool,
+    /// Our own machine can send this one nothing.
+    unable: Option<usize>,
 }
 
 /// How a server shakes hands, and what it shows.
@@ -137,6 +139,7 @@ impl Script {
             tls: Speaks::Plain,
             handshakes: Vec::new(),
             stranger: false,
+            unable: None,
         }
     }
 
@@ -177,7 +180,7 @@ impl Script {
                     verifier: (shakes(index).is_refused || shakes(index).chains > 0)
                         .then(|| Arc::new(dear(index)) as Arc<dyn ServerCertVerifier>),
                 }),
-                traffic: TrafficMode::Flood,
+                traffic: if self.unable == Some(index) { TrafficMode::Unable } else { TrafficMode::Flood },
             })
             .collect();
         let plan = Arc::new(Plan {
@@ -582,7 +585,7 @@ fn what_handshakes_of_one_contestant_keep_has_an_end_however_many_there_are() {
     (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, endless]);
     (script.phases[0].connections, script.phases[0].end) = (200, START + 100 * MS);
     let played = script.play();
-    // Each has sent 64 KiB before it is ended for more.
+    // Each has sent 48 KiB before it is ended for more.
     let most = KEPT_MAX + 200 * KEPT_USUAL;
     assert!((KEPT_MAX / 2..most).contains(&played.kept_max), "{}", played.kept_max);
     let [good, endless] = played.tallies[..] else { panic!("two") };
@@ -745,6 +748,25 @@ fn what_we_come_to_late_and_cannot_judge_is_taken_away_once_and_told_with_its_ca
     assert!(void > 100 && taken_away <= 500 * 590 / 1_000, "{:?} {:?}", silent.meter, silent.row.tally);
     let trouble = played.block.trouble.expect("we stood still");
     assert_eq!((trouble.is_void, trouble.cause), (true, OwnCause::Late(LateCause::Gap)));
+}
+
+#[test]
+fn a_closed_phase_in_which_somebody_cannot_be_sent_anything_is_late_all_through_and_excuses_nobody() {
+    let mut script = Script::new(&[HONEST, HONEST, Character::Silent], Load::Closed { pipeline: 1 });
+    script.unable = Some(1);
+    let played = script.play();
+    let [honest, unable, silent] = played.tallies[..] else { panic!("three") };
+    assert!(honest.due > 500 && honest.points(&Rules::default()) == 200 * i128::from(honest.due), "{honest:?}");
+    assert_eq!((unable.due, silent.own_fault, silent.failures()), (0, 0, silent.due), "{silent:?}");
+    // By that its seconds are not valid.
+    let late_us = played.block.counters.late_us;
+    assert!((1_980_000..=2_000_000).contains(&late_us), "{late_us}");
+    let trouble = played.block.trouble.expect("it is told");
+    assert_eq!((trouble.is_void, trouble.cause), (false, OwnCause::Trust));
+    // What is not scored is for getting ready.
+    script.phases[0].scored = false;
+    let played = script.play();
+    assert_eq!((played.block.counters.late_us, played.block.trouble), (0, None));
 }
 
 #[test]
