@@ -27,11 +27,18 @@ struct Identity {
 }
 
 fn identity(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
+    identity_of(&rcgen::KeyPair::generate().expect("a key"), names, change)
+}
+
+fn identity_of(
+    key: &rcgen::KeyPair,
+    names: &[&str],
+    change: impl FnOnce(&mut rcgen::CertificateParams),
+) -> Identity {
     let mut params =
         rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names");
     change(&mut params);
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let certificate = params.self_signed(&key).expect("a certificate");
+    let certificate = params.self_signed(key).expect("a certificate");
     let mut roots = RootCertStore::empty();
     roots.add(certificate.der().clone()).expect("an authority");
     Identity { chain: vec![certificate.der().clone()], key: key.serialize_der(), roots }
@@ -292,16 +299,14 @@ fn requests(request: usize, count: usize) -> Vec<u8> {
 
 #[test]
 fn every_version_and_cipher_carries_requests_and_answers() {
-    let identity = identity(&["localhost"], |_| {});
-    let client = client(&identity);
+    let rsa = rcgen::KeyPair::from_pem(include_str!("../../../tests/identity/rsa.pem")).expect("a key");
+    let [of_ecdsa, of_rsa] = [identity(&["localhost"], |_| {}), identity_of(&rsa, &["localhost"], |_| {})];
     let all = suites(None);
     for suite in &all.cipher_suites {
         let version: &'static SupportedProtocolVersion = if suite.tls13().is_some() { &TLS13 } else { &TLS12 };
-        // The certificate's key is one for ECDSA.
-        if format!("{:?}", suite.suite()).contains("RSA") {
-            continue;
-        }
-        let mut pair = Pair::new(&client, &server(&identity, version, Some(suite.suite())), "localhost", 1400);
+        let identity = if format!("{:?}", suite.suite()).contains("RSA") { &of_rsa } else { &of_ecdsa };
+        let mut pair =
+            Pair::new(&client(identity), &server(identity, version, Some(suite.suite())), "localhost", 1400);
         pair.carry().unwrap_or_else(|opened| panic!("{suite:?}: {opened:?}"));
         assert!(pair.tls.is_established() && !pair.server.is_handshaking(), "{suite:?}");
         assert_eq!(pair.server.alpn_protocol(), None);
