@@ -525,6 +525,25 @@ fn a_session_is_resumed_to_the_last_second_of_its_certificate_and_no_longer() {
 }
 
 #[test]
+fn as_many_connections_as_begin_at_once_have_a_ticket_each() {
+    let both = Renewal::new(&TLS13);
+    both.clock.0.store(LAST, Ordering::Relaxed);
+    for client in [&both.client, &both.careless] {
+        let begun = || [(); 20].map(|()| Pair::new(client, &both.old, "localhost", 1400));
+        for mut pair in begun() {
+            pair.carry().expect("a handshake");
+        }
+        // Twice as many tickets were given, of which the newest are taken.
+        let mut pairs = begun();
+        pairs.iter_mut().for_each(|pair| assert_eq!(pair.tls.handshake(), Handshake::Waits));
+        for mut pair in pairs {
+            pair.carry().expect("a handshake");
+            assert_eq!(pair.server.handshake_kind(), Some(HandshakeKind::Resumed));
+        }
+    }
+}
+
+#[test]
 fn a_chain_is_looked_at_once_while_it_is_in_date_and_a_refused_one_once_a_second() {
     let mut both = Renewal::new(&TLS13);
     for server in [&mut both.old, &mut both.renewed] {
