@@ -233,7 +233,10 @@ impl Contestant {
     pub fn allowance(&mut self, turn: u64, has_rivals: bool) -> Allowance {
         self.enter_turn(turn);
         let most = if has_rivals { self.short_records_per_turn } else { u32::MAX };
-        Allowance { messages: MESSAGES_PER_TURN - self.messages, short_records: most.saturating_sub(self.short_records) }
+        Allowance {
+            messages: MESSAGES_PER_TURN - self.messages,
+            short_records: most.saturating_sub(self.short_records),
+        }
     }
 
     /// So much was before, and so much still may.
@@ -288,20 +291,17 @@ impl Contestant {
         }
     }
 
-    /// The slot's connection may keep another number of bytes of handshakes now. `false`: that was more than it may, and its TLS
-    /// is over.
+    /// The slot's connection may keep another number of bytes of handshakes now.
     #[inline]
-    pub fn count_kept(&mut self, local: LocalSlot) -> bool {
+    pub fn count_kept(&mut self, local: LocalSlot) {
         let kept = self.tls[local].as_ref().map_or(0, |tls| tls.kept());
         self.kept_in_all = self.kept_in_all - std::mem::replace(&mut self.kept[local], kept) + kept;
-        if kept <= KEPT_USUAL || self.kept_in_all <= KEPT_MAX {
-            return true;
-        }
-        if let Some(tls) = &mut self.tls[local] {
-            tls.end();
-        }
-        self.kept_in_all -= std::mem::take(&mut self.kept[local]);
-        false
+    }
+
+    /// Whether that is more than it may keep.
+    #[inline]
+    pub fn keeps_too_much(&self, local: LocalSlot) -> bool {
+        self.kept[local] > KEPT_USUAL && self.kept_in_all > KEPT_MAX
     }
 
     /// A step of a handshake is wanted; whether it is the first one of this turn.

@@ -422,7 +422,8 @@ impl Pretend {
             }
             Handshaking::Endless => {
                 let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
-                (0..2).for_each(|part| self.at(TRIP + part * PAUSE, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
+                (0..2)
+                    .for_each(|part| self.at(TRIP + part * PAUSE, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
             }
             Handshaking::Cut => {
                 let after = WHILE - self.now % WHILE;

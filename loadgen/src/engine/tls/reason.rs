@@ -148,9 +148,9 @@ impl fmt::Display for TlsReason {
 /// What to do about an alert, where that is known.
 fn advice(alert: AlertDescription) -> &'static str {
     match alert {
-        AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => {
-            ": it needs TLS 1.2 with ECDHE and AES-GCM, or 1.3"
-        }
+        AlertDescription::HandshakeFailure
+        | AlertDescription::ProtocolVersion
+        | AlertDescription::InsufficientSecurity => ": it needs TLS 1.2 with ECDHE and AES-GCM, or 1.3",
         AlertDescription::NoApplicationProtocol => ": it must offer http/1.1 (ALPN)",
         AlertDescription::UnrecognisedName => ": it knows no such host (SNI); it must know that of the endpoint",
         _ => "",

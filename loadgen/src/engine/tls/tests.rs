@@ -30,11 +30,7 @@ fn identity(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) 
     identity_of(&rcgen::KeyPair::generate().expect("a key"), names, change)
 }
 
-fn identity_of(
-    key: &rcgen::KeyPair,
-    names: &[&str],
-    change: impl FnOnce(&mut rcgen::CertificateParams),
-) -> Identity {
+fn identity_of(key: &rcgen::KeyPair, names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
     let mut params =
         rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names");
     change(&mut params);
@@ -305,8 +301,7 @@ fn every_version_and_cipher_carries_requests_and_answers() {
     for suite in &all.cipher_suites {
         let version: &'static SupportedProtocolVersion = if suite.tls13().is_some() { &TLS13 } else { &TLS12 };
         let identity = if format!("{:?}", suite.suite()).contains("RSA") { &of_rsa } else { &of_ecdsa };
-        let mut pair =
-            Pair::new(&client(identity), &server(identity, version, Some(suite.suite())), "localhost", 1400);
+        let mut pair = Pair::new(&client(identity), &server(identity, version, Some(suite.suite())), "localhost", 1400);
         pair.carry().unwrap_or_else(|opened| panic!("{suite:?}: {opened:?}"));
         assert!(pair.tls.is_established() && !pair.server.is_handshaking(), "{suite:?}");
         assert_eq!(pair.server.alpn_protocol(), None);

@@ -88,8 +88,15 @@ impl<K: Kernel> Worker<K> {
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
         contestant.on_looked_at(allowance, left);
         contestant.on_settled(local, settled, took_us);
-        let may_keep = contestant.count_kept(local);
-        if may_keep { opened } else { Opened::Failed(TlsReason::Protocol) }
+        contestant.count_kept(local);
+        if !contestant.keeps_too_much(local) {
+            return opened;
+        }
+        if let Some(tls) = &mut contestant.tls[local] {
+            tls.end();
+        }
+        contestant.count_kept(local);
+        Opened::Failed(TlsReason::Protocol)
     }
 
     fn on_opened(&mut self, slot: RingSlot, opened: Opened) {
