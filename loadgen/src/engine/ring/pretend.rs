@@ -421,7 +421,8 @@ impl Pretend {
                 said.iter().zip(1..).for_each(|(byte, number)| self.at(number * DRIP, arrive(vec![*byte])));
             }
             Handshaking::Endless => {
-                let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
+                // A message that is as long as one may be is waited for, a longer one is refused at its begin.
+                let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\x00\xff\xff", &[0; 0x4000 - 4]].concat();
                 (0..2)
                     .for_each(|part| self.at(TRIP + part * PAUSE, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
             }
