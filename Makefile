@@ -46,7 +46,7 @@ test:
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node chromium certutil chromedriver axe-core $(MACHINES) musl-gcc pebble
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node go chromium certutil chromedriver axe-core $(MACHINES) musl-gcc pebble
 	FLOWTEST_LONG=1 ansible/bootstrap.sh --tests
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
 	$(MAKE) --no-print-directory fuzz

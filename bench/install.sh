@@ -28,6 +28,7 @@ debian_package() {
     certutil) echo libnss3-tools ;;
     haproxy) echo haproxy ;;
     node) echo nodejs ;;
+    go) echo golang-go ;;
     openssl) echo openssl ;;
     wrk) echo wrk ;;
     h2load) echo nghttp2-client ;;

@@ -10,7 +10,7 @@ use flowtest_contract::verdict::Failure;
 use flowtest_loadgen::admit::probe::{Terms, probe};
 use flowtest_loadgen::admit::trust::ContestTrust;
 use flowtest_testkit::{is_long, not_played};
-use identity::{configured, serve};
+use identity::{configured, rsa, serve};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, NameConstraints, SanType,
@@ -33,7 +33,11 @@ struct Signer {
 
 impl Signer {
     fn root(change: impl FnOnce(&mut CertificateParams)) -> Signer {
-        let (params, key) = (authority("root", change), KeyPair::generate().expect("a key"));
+        Signer::root_of(KeyPair::generate().expect("a key"), change)
+    }
+
+    fn root_of(key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Signer {
+        let params = authority("root", change);
         let certificate = params.self_signed(&key).expect("a root");
         Signer { certificate: certificate.der().clone(), pem: certificate.pem(), params, key }
     }
@@ -87,8 +91,11 @@ fn by_root(params: &CertificateParams) -> Shown {
 }
 
 fn by_key(params: &CertificateParams, key: KeyPair) -> Shown {
-    let root = Signer::root(|_| {});
-    Shown { chain: vec![root.leaf(params, &key)], key, trusted: root.pem }
+    signed_by(&Signer::root(|_| {}), params, key)
+}
+
+fn signed_by(root: &Signer, params: &CertificateParams, key: KeyPair) -> Shown {
+    Shown { chain: vec![root.leaf(params, &key)], key, trusted: root.pem.clone() }
 }
 
 /// A certificate under one in between, of which the server shows these.
@@ -125,6 +132,7 @@ const OTHER_NAME: &str = "for another name";
 const NOBODY_TRUSTED: &str = "nobody trusted has signed";
 const CHAIN: &str = "may not sign the one below it";
 const PURPOSE: &str = "must hold server authentication";
+const KEY: &str = "has not signed the handshake by the key of its certificate";
 const AUTHORITY: &str = "an authority's own (CA:TRUE";
 
 /// As `openssl req -x509` makes it, and trusted.
@@ -147,7 +155,7 @@ fn with_address(address: &str) -> Shown {
     by_root(&leaf(&[], |params| params.subject_alt_names = vec![SanType::IpAddress(address)]))
 }
 
-const ROWS: [Row; 40] = [
+const ROWS: [Row; 44] = [
     // Names.
     ("the host itself", HOST, || with_name(HOST), ALL),
     ("another host", HOST, || with_name("other.example"), nobody(OTHER_NAME)),
@@ -208,6 +216,16 @@ const ROWS: [Row; 40] = [
         nobody("not valid yet"),
     ),
     ("one in between expired", HOST, || in_between(past, true), nobody(EXPIRED)),
+    (
+        "a root that has expired",
+        HOST,
+        || signed_by(&Signer::root(past), &leaf(&[HOST], |_| {}), KeyPair::generate().expect("a key")),
+        Takes {
+            ours: Ok(()),
+            why: "RFC 5280 6.1.1: of a root its name and key count, and whoever trusts it is to take it away",
+            ..nobody("")
+        },
+    ),
     // Chains.
     ("one in between", HOST, || in_between(|_| {}, true), ALL),
     ("one in between that is not shown", HOST, || in_between(|_| {}, false), nobody(NOBODY_TRUSTED)),
@@ -287,6 +305,19 @@ const ROWS: [Row; 40] = [
         },
     ),
     // What it is for, and what it is made of.
+    ("a key of RSA", HOST, || by_key(&leaf(&[HOST], |_| {}), rsa()), ALL),
+    (
+        "signed by a root with a key of RSA",
+        HOST,
+        || signed_by(&Signer::root_of(rsa(), |_| {}), &leaf(&[HOST], |_| {}), KeyPair::generate().expect("a key")),
+        ALL,
+    ),
+    (
+        "of which the server has another key",
+        HOST,
+        || Shown { key: KeyPair::generate().expect("a key"), ..by_root(&leaf(&[HOST], |_| {})) },
+        nobody(KEY),
+    ),
     (
         "for clients alone",
         HOST,

@@ -5,7 +5,7 @@ mod identity;
 mod server;
 
 use flowtest_testkit::servers::Make;
-use identity::{Identity, serve, serve_until_close};
+use identity::{Identity, rsa, serve, serve_until_close};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -40,6 +40,16 @@ fn both_versions_are_flooded_with_and_without_a_pipeline() {
         }
         let url = format!("https://127.0.0.1:{}", address.port());
         assert_all_right(&stress(&[&url, "--ca", &ca, "--rate", "500", "--requests", "500"]), 500);
+    }
+}
+
+#[test]
+fn a_server_with_a_key_of_rsa_is_flooded_over_both_versions() {
+    let identity = Identity::with_key(&rsa(), &["127.0.0.1"], |_| {});
+    let ca = identity.path("ca.pem");
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let url = format!("https://127.0.0.1:{}", serve(identity.config(&[version]), 50).port());
+        assert_all_right(&stress(&[&url, "--ca", &ca, "--requests", "500", "--connections", "4"]), 500);
     }
 }
 

@@ -43,15 +43,15 @@ impl Make {
         let folder = folder.join(format!("{}-{port}", self.name()));
         std::fs::create_dir(&folder).expect("a folder of its own");
         let shown = Shown { folder: &folder, certificate, key, port };
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program);
         match self {
             Make::Nginx => command.args(["-c", &shown.nginx(), "-p", &shown.text("")]),
             Make::Haproxy => command.args(["-db", "-f", &shown.haproxy()]),
             Make::Node => command.args(["-e", &shown.node()]),
             Make::Python => command.args(["-c", &shown.python()]),
             Make::Go => {
-                command.env("GOCACHE", folder.join("cache")).env("GO111MODULE", "off").env("GOFLAGS", "");
-                command.args(["run", &shown.go()])
+                command = Command::new(shown.go(&program));
+                &mut command
             }
         };
         let mut child = Child::start(&command);
@@ -159,7 +159,8 @@ impl Shown<'_> {
         )
     }
 
-    fn go(&self) -> String {
+    /// The server itself: whoever ends `go run` leaves what it has built running.
+    fn go(&self, go: &Path) -> String {
         let text = format!(
             "package main\nimport \"net/http\"\nfunc main() {{\n\
              \thttp.HandleFunc(\"/\", func(w http.ResponseWriter, r *http.Request) {{\n\
@@ -169,6 +170,10 @@ impl Shown<'_> {
              \tpanic(http.ListenAndServeTLS(\"127.0.0.1:{}\", {:?}, {:?}, nil))\n}}\n",
             self.port, self.certificate, self.key
         );
-        self.write("main.go", &text)
+        let (source, server) = (self.write("main.go", &text), self.text("server"));
+        let mut command = Command::new(go);
+        command.env("GOCACHE", self.folder.join("cache")).env("GO111MODULE", "off").env("GOFLAGS", "");
+        crate::run(command.args(["build", "-o", &server, &source])).exits(0);
+        server
     }
 }

@@ -171,7 +171,9 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     let stage = over_tls(stage, "carol", &honest, &[]);
     let (plain, sealed) = (stage.target("carol").plain().to_owned(), stage.target("carol").endpoint.clone());
     let phase = Phase { length: Duration::from_secs(4), rate: Some(100), connections: 12, pipeline: 1 };
-    let contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]).with("carol", &plain);
+    let mut contest = with_all(ContestFile::new("arena", phase), &stage, &["alice", "bob"]).with("carol", &plain);
+    // Nothing falls due in a closed phase to whom nothing can be sent.
+    contest.phases.push(Phase { length: Duration::from_secs(2), rate: None, ..phase });
     let mut arena = Arena::of(stage, &contest, &[]);
     let (file, folder) = (arena.stage.folder().join("no.pem"), arena.stage.folder().join("none"));
     std::fs::write(&file, "").and_then(|()| std::fs::create_dir(&folder)).expect("they are made");
@@ -190,8 +192,13 @@ fn a_machine_without_authorities_says_so_and_charges_nobody_for_it() {
     arena.stage.target("carol").signal(Signal::STOP);
     let tallies = arena.sealed();
     arena.stage.target("carol").signal(Signal::CONT);
-    lost_nothing(&tallies, &["alice"], 400);
+    let due = tallies["alice"].due;
+    assert!(due > 400, "{due}");
+    lost_nothing(&tallies, &["alice"], due);
     // It is our own fault, by which the seconds are not valid.
+    let validity: Vec<_> = arena.read().expect("the round").validity().collect();
+    let [(_, validity)] = validity[..] else { panic!("one generator: {validity:?}") };
+    assert_eq!((validity.seconds, validity.valid_seconds), (6, 0), "{}", arena.last_words());
     let [bob, carol] = ["bob", "carol"].map(|name| tallies[name]);
     assert_eq!((bob.due, bob.own_fault), (400, 400), "{}", arena.last_words());
     let paid = 200 * i128::from(carol.token_right) - carol.points(&Rules::default());

@@ -14,7 +14,7 @@ use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot, Table};
 use crate::engine::pacer::{Due, Takes};
 use crate::engine::plan::{AddressCounts, ContestantPlan, NS_PER_US, Plan, Target, TlsServer, TrafficMode};
 use crate::engine::timeouts::Timeouts;
-use crate::engine::tls::{Remembering, Tls};
+use crate::engine::tls::{Allowance, Remembering, Tls};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Observed, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
@@ -43,6 +43,21 @@ const LOOKS_IN_ONE_GO: u64 = 3;
 
 /// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
 const MESSAGES_PER_TURN: u32 = 32;
+
+/// Records of a few bytes that a contestant with rivals may have opened in a turn: as many as take a millisecond or two, and four
+/// for each request in flight, for some servers write head, body and end of an answer each for itself.
+const SHORT_RECORDS_MIN: u32 = 4096;
+const SHORT_RECORDS_EACH: u32 = 4;
+
+fn short_records_per_turn(plan: &Plan) -> u32 {
+    let in_flight = plan.connections_max().saturating_mul(plan.pipeline_max());
+    in_flight.saturating_mul(SHORT_RECORDS_EACH).max(SHORT_RECORDS_MIN)
+}
+
+/// What a connection usually keeps of a handshake, at the most: three times what common chains of certificates have. More than that
+/// it may keep while all of its contestant together have no more than the other, which a hundred at the limit of 72 KiB would.
+pub const KEPT_USUAL: usize = 16 << 10;
+pub const KEPT_MAX: usize = 4 << 20;
 
 /// Samples that one contestant may leave in a block.
 const SAMPLES_EACH: u32 = 4;
@@ -79,8 +94,10 @@ pub struct Contestant {
     bytes: usize,
     /// Connections begun in a turn.
     opens: u32,
-    /// Messages after handshakes looked at in a turn.
+    /// Messages after handshakes, and records of a few bytes, looked at in a turn; and how many of the latter may be.
     messages: u32,
+    short_records: u32,
+    short_records_per_turn: u32,
     /// Slots that wait for their turn to open a connection, in order, each once.
     later: VecDeque<LocalSlot>,
     deferred: Table<LocalSlot, bool>,
@@ -107,6 +124,9 @@ pub struct Contestant {
     pub has_tls: bool,
     /// Of each slot whose connection speaks it.
     pub tls: Table<LocalSlot, Option<Box<Tls>>>,
+    /// Bytes that each keeps of handshakes, as far as that is known, and all together.
+    kept: Table<LocalSlot, usize>,
+    kept_in_all: usize,
     /// What connections begin with: the plan's configuration with sessions of this contestant and worker alone.
     tls_config: Option<Remembering>,
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
@@ -140,6 +160,8 @@ impl Contestant {
             bytes: 0,
             opens: 0,
             messages: 0,
+            short_records: 0,
+            short_records_per_turn: short_records_per_turn(plan),
             later: VecDeque::with_capacity(slots),
             deferred: Table::filled(false, slots),
             next_address: index.index(),
@@ -154,6 +176,8 @@ impl Contestant {
             took_us: 0,
             has_tls: false,
             tls: (0..slots).map(|_| None).collect(),
+            kept: Table::filled(0, slots),
+            kept_in_all: 0,
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
@@ -192,7 +216,8 @@ impl Contestant {
     #[inline]
     fn enter_turn(&mut self, turn: u64) {
         if self.turn != turn {
-            (self.turn, self.bytes, self.opens, self.messages) = (turn, 0, 0, 0);
+            (self.turn, self.bytes, self.opens) = (turn, 0, 0);
+            (self.messages, self.short_records) = (0, 0);
         }
     }
 
@@ -204,15 +229,20 @@ impl Contestant {
         self.bytes
     }
 
-    /// Messages after handshakes that may still be looked at in this turn.
-    pub fn messages_allowed(&mut self, turn: u64) -> u32 {
+    /// What may still be looked at in this turn of what comes after handshakes.
+    pub fn allowance(&mut self, turn: u64, has_rivals: bool) -> Allowance {
         self.enter_turn(turn);
-        MESSAGES_PER_TURN - self.messages
+        let most = if has_rivals { self.short_records_per_turn } else { u32::MAX };
+        Allowance {
+            messages: MESSAGES_PER_TURN - self.messages,
+            short_records: most.saturating_sub(self.short_records),
+        }
     }
 
-    /// So many are left of them.
-    pub fn on_messages(&mut self, allowed: u32) {
-        self.messages = MESSAGES_PER_TURN - allowed;
+    /// So much was before, and so much still may.
+    pub fn on_looked_at(&mut self, before: Allowance, after: Allowance) {
+        self.messages += before.messages - after.messages;
+        self.short_records += before.short_records - after.short_records;
     }
 
     /// Connections that it has begun in this turn.
@@ -246,16 +276,32 @@ impl Contestant {
 
     /// The slot's next connection is to this server.
     pub fn prepare_tls(&mut self, local: LocalSlot, server: Option<&TlsServer>) {
-        let Some(server) = server else {
-            if self.has_tls {
-                self.tls[local] = None;
-            }
-            return;
-        };
+        let Some(server) = server else { return self.end_tls(local) };
         let begin = || Remembering::new(&server.config, server.verifier.as_ref());
         let Remembering { config, .. } = self.tls_config.get_or_insert_with(begin);
         self.has_tls = true;
         self.tls[local] = Some(Box::new(Tls::new(Arc::clone(config), server.name.clone())));
+    }
+
+    /// The slot's connection is over.
+    pub fn end_tls(&mut self, local: LocalSlot) {
+        if self.has_tls {
+            self.tls[local] = None;
+            self.count_kept(local);
+        }
+    }
+
+    /// The slot's connection may keep another number of bytes of handshakes now.
+    #[inline]
+    pub fn count_kept(&mut self, local: LocalSlot) {
+        let kept = self.tls[local].as_ref().map_or(0, |tls| tls.kept());
+        self.kept_in_all = self.kept_in_all - std::mem::replace(&mut self.kept[local], kept) + kept;
+    }
+
+    /// Whether that is more than it may keep.
+    #[inline]
+    pub fn keeps_too_much(&self, local: LocalSlot) -> bool {
+        self.kept[local] > KEPT_USUAL && self.kept_in_all > KEPT_MAX
     }
 
     /// A step of a handshake is wanted; whether it is the first one of this turn.

@@ -339,6 +339,11 @@ impl Plan {
         self.request_spare > 0 || self.contestants.iter().any(|contestant| contestant.tls.is_some())
     }
 
+    /// Whether our own machine can send nothing to one of the contestants.
+    pub fn is_unable(&self) -> bool {
+        self.contestants.iter().any(|contestant| contestant.traffic == TrafficMode::Unable)
+    }
+
     /// Most requests in flight on one connection.
     pub fn pipeline_max(&self) -> u32 {
         self.phases

@@ -1,8 +1,9 @@
 //! The whole worker under virtual time, against a pretended kernel and pretended servers.
 
 use crate::engine::block::{self, Block};
-use crate::engine::causes::OwnCause;
+use crate::engine::causes::{Cause, OwnCause};
 use crate::engine::clock::PlanInstant;
+use crate::engine::contestant::{KEPT_MAX, KEPT_USUAL};
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Key};
@@ -12,7 +13,7 @@ use crate::engine::schedule::Schedule;
 use crate::engine::sizes::sizes;
 use crate::engine::spread::Spread;
 use crate::engine::timeouts::LateWindow;
-use crate::engine::tls::tests as tls;
+use crate::engine::tls::{TlsReason, tests as tls};
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use flowtest_contract::Tally;
@@ -47,6 +48,7 @@ struct Script {
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
     costs: (u64, u64),
+    record_ns: u64,
     short: Vec<(u64, u64)>,
     without_route: Vec<(u64, u64)>,
     deadlines: Deadlines,
@@ -58,6 +60,8 @@ struct Script {
     handshakes: Vec<Shakes>,
     /// All show another certificate than the one that is trusted.
     stranger: bool,
+    /// Our own machine can send this one nothing.
+    unable: Option<usize>,
 }
 
 /// How a server shakes hands, and what it shows.
@@ -105,6 +109,8 @@ struct Played {
     goodbyes: u64,
     /// What we refused a server by.
     alerts: Vec<rustls::AlertDescription>,
+    /// The most bytes that handshakes kept at the end of a turn.
+    kept_max: usize,
     /// (contestant, intended instant in µs) of each trace.
     intended: Vec<(u16, UtcUs)>,
 }
@@ -123,6 +129,7 @@ impl Script {
             pauses: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
+            record_ns: 0,
             short: Vec::new(),
             without_route: Vec::new(),
             deadlines: Deadlines::default(),
@@ -132,6 +139,7 @@ impl Script {
             tls: Speaks::Plain,
             handshakes: Vec::new(),
             stranger: false,
+            unable: None,
         }
     }
 
@@ -172,7 +180,7 @@ impl Script {
                     verifier: (shakes(index).is_refused || shakes(index).chains > 0)
                         .then(|| Arc::new(dear(index)) as Arc<dyn ServerCertVerifier>),
                 }),
-                traffic: TrafficMode::Flood,
+                traffic: if self.unable == Some(index) { TrafficMode::Unable } else { TrafficMode::Flood },
             })
             .collect();
         let plan = Arc::new(Plan {
@@ -195,7 +203,7 @@ impl Script {
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.pauses = self.pauses.iter().copied().collect();
         kernel.busy = self.busy.clone();
-        kernel.costs = self.costs;
+        (kernel.costs, kernel.record_ns) = (self.costs, self.record_ns);
         kernel.spent = Arc::clone(&spent);
         kernel.short = self.short.clone();
         kernel.without_route = self.without_route.clone();
@@ -205,7 +213,13 @@ impl Script {
         kernel.handshaking = (0..self.servers.len()).map(|index| (address(index), shakes(index).manner)).collect();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
-        worker.run(&WorkerControl::new(plan.clone()), &mut sender).unwrap();
+        let (control, mut kept_max) = (WorkerControl::new(plan.clone()), 0);
+        while worker.go_on(&control, &mut sender).unwrap() {
+            if self.tls != Speaks::Plain {
+                kept_max = kept_max.max(worker.kept());
+            }
+        }
+        worker.close_all().unwrap();
         let kernel = worker.ring_mut().kernel_mut();
         let count = |of: &HashMap<SocketAddr, u64>| {
             (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
@@ -234,7 +248,7 @@ impl Script {
         sum.counters = last.counters;
         let tallies = sum.scored.iter().map(|counts| counts.row.tally).collect();
         let looks = looks.load(Ordering::Relaxed);
-        Played { tallies, block: sum, seen, connects, resumed, looks, goodbyes, alerts, intended }
+        Played { tallies, block: sum, seen, connects, resumed, looks, goodbyes, alerts, kept_max, intended }
     }
 }
 
@@ -565,6 +579,21 @@ fn whatever_a_handshake_is_made_of_the_neighbours_lose_nothing() {
 }
 
 #[test]
+fn what_handshakes_of_one_contestant_keep_has_an_end_however_many_there_are() {
+    let mut script = Script::new(&[HONEST; 2], Load::Closed { pipeline: 1 });
+    let endless = Shakes { manner: Handshaking::Endless, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, endless]);
+    (script.phases[0].connections, script.phases[0].end) = (200, START + 100 * MS);
+    let played = script.play();
+    // Each has sent 48 KiB before it is ended for more.
+    let most = KEPT_MAX + 200 * KEPT_USUAL;
+    assert!((KEPT_MAX / 2..most).contains(&played.kept_max), "{}", played.kept_max);
+    let [good, endless] = played.tallies[..] else { panic!("two") };
+    assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
+    assert!(endless.tls >= 200 && endless.failures() == endless.due, "{endless:?}");
+}
+
+#[test]
 fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
     for speaks in TLS {
         let mut script = Script::new(&[HONEST; 2], open(400));
@@ -578,6 +607,23 @@ fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
         // Forty are ended in one turn, and looking at each takes two milliseconds.
         assert_eq!((played.block.counters.stalls, played.block.scored[0].meter.late), (0, 0), "{speaks:?}");
     }
+}
+
+#[test]
+fn whoever_writes_large_answers_byte_by_byte_on_many_connections_ends_them_and_makes_us_late_for_nobody() {
+    let mut script = Script::new(&[HONEST, Character::Large { body: 4_000 }], Load::Closed { pipeline: 1 });
+    let bytewise = Shakes { manner: Handshaking::Bytewise, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, bytewise]);
+    (script.phases[0].connections, script.phases[0].end) = (64, START + 100 * MS);
+    // So long each takes us: those of all buffers together 18 ms.
+    script.record_ns = 400;
+    let played = script.play();
+    let [good, bytewise] = played.tallies[..] else { panic!("two") };
+    assert!(good.due > 500 && good.points(&Rules::default()) == 200 * i128::from(good.due), "{good:?}");
+    assert_eq!(played.block.counters.stalls, 0, "{bytewise:?}");
+    let mut why = played.block.causes.as_slice().iter().map(|counted| counted.cause);
+    assert!(why.any(|why| why == Cause::Tls(Some(TlsReason::ShortRecords))), "{:?}", played.block.causes);
+    assert!(bytewise.tls > 0, "{bytewise:?}");
 }
 
 #[test]
@@ -702,6 +748,25 @@ fn what_we_come_to_late_and_cannot_judge_is_taken_away_once_and_told_with_its_ca
     assert!(void > 100 && taken_away <= 500 * 590 / 1_000, "{:?} {:?}", silent.meter, silent.row.tally);
     let trouble = played.block.trouble.expect("we stood still");
     assert_eq!((trouble.is_void, trouble.cause), (true, OwnCause::Late(LateCause::Gap)));
+}
+
+#[test]
+fn a_closed_phase_in_which_somebody_cannot_be_sent_anything_is_late_all_through_and_excuses_nobody() {
+    let mut script = Script::new(&[HONEST, HONEST, Character::Silent], Load::Closed { pipeline: 1 });
+    script.unable = Some(1);
+    let played = script.play();
+    let [honest, unable, silent] = played.tallies[..] else { panic!("three") };
+    assert!(honest.due > 500 && honest.points(&Rules::default()) == 200 * i128::from(honest.due), "{honest:?}");
+    assert_eq!((unable.due, silent.own_fault, silent.failures()), (0, 0, silent.due), "{silent:?}");
+    // By that its seconds are not valid.
+    let late_us = played.block.counters.late_us;
+    assert!((1_980_000..=2_000_000).contains(&late_us), "{late_us}");
+    let trouble = played.block.trouble.expect("it is told");
+    assert_eq!((trouble.is_void, trouble.cause), (false, OwnCause::Trust));
+    // What is not scored is for getting ready.
+    script.phases[0].scored = false;
+    let played = script.play();
+    assert_eq!((played.block.counters.late_us, played.block.trouble), (0, None));
 }
 
 #[test]

@@ -138,6 +138,8 @@ pub struct Worker<K> {
     stalls: u64,
     /// How long turns of phases that came late were late beyond what is let pass, and those in which nothing might be sent.
     late_ns: u64,
+    /// Our own machine can send nothing to one of the contestants.
+    is_unable: bool,
     /// When a block was handed over last, and how long we had been occupied by then.
     occupied: (RunInstant, u64),
     hold_watch: HoldWatch,
@@ -208,6 +210,7 @@ impl<K: Kernel> Worker<K> {
             stalled_at: RunInstant::START,
             stalls: 0,
             late_ns: 0,
+            is_unable: plan.is_unable(),
             occupied: (now, 0),
             hold_watch: HoldWatch::default(),
             plan,
@@ -282,6 +285,12 @@ impl<K: Kernel> Worker<K> {
         &mut self.ring
     }
 
+    /// Bytes that handshakes keep of what servers have said.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.contestants.iter().flat_map(|contestant| contestant.tls.iter().flatten()).map(|tls| tls.kept()).sum()
+    }
+
     fn close(&mut self, slot: RingSlot) {
         self.part(slot);
         self.connection(slot).on_closing();
@@ -328,6 +337,8 @@ impl<K: Kernel> Worker<K> {
             // What falls due meanwhile leaves together.
             self.was_late(before, LateCause::Control);
             self.late_ns += self.late_in_phases(before);
+        } else if self.is_unable && self.activity.is_scored_closed_loop() {
+            self.could_not_send(before);
         } else {
             self.late_ns += self.late_in_phases(before + wait + LATE_NS);
         }
@@ -355,6 +366,15 @@ impl<K: Kernel> Worker<K> {
         self.timeouts.on_late(window);
         self.block.late.note(window);
         self.block.note_trouble(Some(OwnTrouble { is_void: false, at: self.now, cause: OwnCause::Late(cause) }));
+    }
+
+    /// In a closed phase nothing falls due to whom we can send nothing: since then we have not kept to the plan. For all others we
+    /// were not late.
+    fn could_not_send(&mut self, from: RunInstant) {
+        let cause = OwnCause::Trust;
+        self.block.late.note(LateWindow { from, to: self.now, cause: cause.recorded() });
+        self.block.note_trouble(Some(OwnTrouble { is_void: false, at: self.now, cause }));
+        self.late_ns += self.late_in_phases(from);
     }
 
     /// What is void now is so for another reason than our lateness.
@@ -425,9 +445,7 @@ impl<K: Kernel> Worker<K> {
                 let contestant = &mut self.contestants[self.owner[slot]];
                 contestant.open -= 1;
                 let local = contestant.local(slot);
-                if contestant.has_tls {
-                    contestant.tls[local] = None;
-                }
+                contestant.end_tls(local);
                 contestant.connections[local].on_closed(self.now, &self.timeouts);
                 self.look_at(slot);
             }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,8 +15,21 @@ pub(crate) struct Identity {
     key: Vec<u8>,
 }
 
+/// A key of RSA with 2048 bits: making one takes its time.
+pub(crate) fn rsa() -> rcgen::KeyPair {
+    rcgen::KeyPair::from_pem(include_str!("rsa.pem")).expect("a key")
+}
+
 impl Identity {
     pub(crate) fn new(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
+        Identity::with_key(&rcgen::KeyPair::generate().expect("a key"), names, change)
+    }
+
+    pub(crate) fn with_key(
+        key: &rcgen::KeyPair,
+        names: &[&str],
+        change: impl FnOnce(&mut rcgen::CertificateParams),
+    ) -> Identity {
         let folder = tempfile::tempdir().expect("a folder");
         let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("no names");
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -25,9 +39,8 @@ impl Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = rcgen::CertificateParams::new(names).expect("names");
         change(&mut params);
-        let key = rcgen::KeyPair::generate().expect("a key");
         let issuer = rcgen::Issuer::from_params(&authority, &authority_key);
-        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        let certificate = params.signed_by(key, &issuer).expect("a certificate");
         let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).expect("written");
         write("ca.pem", authority_certificate.pem());
         write("cert.pem", certificate.pem());
@@ -48,19 +61,20 @@ impl Identity {
     }
 }
 
-/// A server that shows this chain.
+/// A server that shows this chain, and signs by this key whether or not it is the chain's.
 pub(crate) fn configured(
     chain: Vec<CertificateDer<'static>>,
     key: &[u8],
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ServerConfig> {
     let provider = rustls::crypto::ring::default_provider();
+    let key = rustls::crypto::ring::sign::any_supported_type(&PrivatePkcs8KeyDer::from(key.to_vec()).into());
+    let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key.expect("a key")));
     let config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(chain, PrivatePkcs8KeyDer::from(key.to_vec()).into())
-        .expect("certificate and key");
+        .with_cert_resolver(Arc::new(shown));
     Arc::new(config)
 }
 

@@ -119,7 +119,7 @@ impl ServerCertVerifier for Trusted {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        told_apart(verify_tls12_signature(message, certificate, signed, &self.algorithms))
     }
 
     fn verify_tls13_signature(
@@ -128,12 +128,23 @@ impl ServerCertVerifier for Trusted {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        told_apart(verify_tls13_signature(message, certificate, signed, &self.algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// A handshake whose signature is wrong, or by a key that nobody takes, is no certificate that is signed by somebody else: rustls
+/// has one error for both.
+fn told_apart(said: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
+    said.map_err(|error| match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            CertificateError::Other(OtherError(Arc::new(webpki::Error::InvalidSignatureForPublicKey))).into()
+        }
+        error => error,
+    })
 }
 
 /// Nothing but that was found about a certificate.
@@ -206,7 +217,7 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
+        told_apart(verify_tls12_signature(message, certificate, signed, &self.0))
     }
 
     fn verify_tls13_signature(
@@ -215,7 +226,7 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
+        told_apart(verify_tls13_signature(message, certificate, signed, &self.0))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

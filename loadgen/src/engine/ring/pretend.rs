@@ -113,7 +113,7 @@ pub(crate) struct Mischief {
 pub(crate) enum Handshaking {
     /// A byte now and then, so that it is never done in time.
     Slow,
-    /// Records of a message that never ends.
+    /// Records of a message that never ends: more than a handshake has.
     Endless,
     /// The hello is answered by this errno: a reset, or a fault of the network.
     Broken(i32),
@@ -207,6 +207,8 @@ pub(crate) struct Pretend {
     pub(crate) busy: Vec<(u64, u64)>,
     /// Nanoseconds of our thread for a send, and for 1,000 bytes that are received. Nothing costs any without it.
     pub(crate) costs: (u64, u64),
+    /// The same for each record that our thread opens, where those of a buffer are as long as the shortest.
+    pub(crate) record_ns: u64,
     /// What has been used since the clock was moved by it.
     used: u64,
     /// The same of what is no matter of the kernel: certificates that take their time.
@@ -228,11 +230,15 @@ pub(crate) struct Pretend {
     pub(crate) alerts: Vec<rustls::AlertDescription>,
 }
 
-/// Between two bytes of a slow handshake, and how much of one without end comes at once.
+/// Between two bytes of a slow handshake, and between parts of this size of one without end.
 const DRIP: u64 = 1_000_000;
+const PAUSE: u64 = 50_000_000;
 const ENDLESS_BYTES: usize = 64 << 10;
 /// For how long hellos are kept that are answered at once.
 const WHILE: u64 = 100_000_000;
+
+/// A byte in a record of TLS 1.3, with its header, its type and its sum.
+const SHORTEST_RECORD: u64 = 5 + 1 + 1 + 16;
 
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
@@ -260,6 +266,7 @@ impl Pretend {
             pauses: VecDeque::new(),
             busy: Vec::new(),
             costs: (0, 0),
+            record_ns: 0,
             used: 0,
             spent: Arc::default(),
             short: Vec::new(),
@@ -414,8 +421,10 @@ impl Pretend {
                 said.iter().zip(1..).for_each(|(byte, number)| self.at(number * DRIP, arrive(vec![*byte])));
             }
             Handshaking::Endless => {
-                let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\xff\xff\xff", &[0; 0x4000 - 4]].concat();
-                (0..8).for_each(|_| self.at(TRIP, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
+                // A message that is as long as one may be is waited for, a longer one is refused at its begin.
+                let record = [b"\x16\x03\x03\x40\x00".as_slice(), b"\x02\x00\xff\xff", &[0; 0x4000 - 4]].concat();
+                (0..2)
+                    .for_each(|part| self.at(TRIP + part * PAUSE, arrive(record.repeat(ENDLESS_BYTES / record.len()))));
             }
             Handshaking::Cut => {
                 let after = WHILE - self.now % WHILE;
@@ -658,6 +667,7 @@ impl Kernel for Pretend {
 
     fn buffer_mut(&mut self, buffer: u16, len: usize) -> &mut [u8] {
         assert!(self.in_hand[buffer as usize], "buffer {buffer} is changed while it is the kernel's");
+        self.used += len as u64 / SHORTEST_RECORD * self.record_ns;
         &mut self.buffers[buffer as usize][..len]
     }
 

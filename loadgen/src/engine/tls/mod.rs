@@ -11,6 +11,7 @@
 //! sent first.
 
 mod certificate;
+mod incoming;
 mod reason;
 mod records;
 mod sessions;
@@ -22,6 +23,7 @@ pub use reason::TlsReason;
 pub use sessions::{CHAINS, Remembering};
 
 use crate::engine::step::Step;
+use incoming::Incoming;
 use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORDS_MAX, Sealer};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
@@ -30,11 +32,6 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 use rustls::{AlertDescription, ClientConfig, ProtocolVersion};
 use std::sync::Arc;
 
-/// What a server may send in its handshake: a chain at rustls's limit of 64 KiB, and all else of it.
-const HANDSHAKE_BYTES_MAX: usize = 72 * 1024;
-/// Records that they may come in: five at their longest, a hundred and some at the shortest that a client may ask for. rustls
-/// takes a time for them that grows by their square, 60 ms for as many as there are bytes.
-const HANDSHAKE_RECORDS_MAX: usize = 256;
 /// The longest handshake message after the handshake. A ticket of a common server has some hundred bytes.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Tickets of one connection that are looked at: servers send one to four.
@@ -43,6 +40,9 @@ const TICKETS_MAX: u32 = 8;
 const KEPT_FROM_TICKETS: u32 = 16;
 /// Handshake messages of one connection that must be looked at: as many updates of keys as rustls allows.
 const UPDATES_MAX: u32 = 32;
+
+/// A record that is shorter than this, its header and sum included, brings so little that opening it is most of what it costs.
+const SHORT_BYTES: usize = 64;
 
 const KEY_UPDATE: u8 = 24;
 const NEW_SESSION_TICKET: u8 = 4;
@@ -72,6 +72,20 @@ pub enum Handshake {
     Failed(TlsReason),
 }
 
+/// How much may be looked at of what comes after handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Messages: tickets, and updates of keys, which take some hundredths of a millisecond each. Tickets beyond that are let be,
+    /// and an update ends the connection.
+    pub messages: u32,
+    /// Records of a few bytes, or of none. One more ends the connection.
+    pub short_records: u32,
+}
+
+impl Allowance {
+    pub const ALL: Allowance = Allowance { messages: u32::MAX, short_records: u32::MAX };
+}
+
 /// TLS of one connection.
 #[derive(Debug)]
 pub struct Tls {
@@ -81,8 +95,8 @@ pub struct Tls {
     sent: usize,
     /// Opened since somebody asked.
     records: usize,
-    /// Messages after the handshake that may still be looked at.
-    messages: u32,
+    /// What may still be looked at.
+    allowance: Allowance,
     state: TlsState,
     /// Ended by the peer before the handshake was done.
     is_cut: bool,
@@ -110,7 +124,7 @@ impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
         let state = TlsState::New { config, name, incoming: Incoming::default() };
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, messages: u32::MAX, state, is_cut: false }
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, allowance: Allowance::ALL, state, is_cut: false }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
@@ -127,17 +141,26 @@ impl Tls {
         std::mem::take(&mut self.records)
     }
 
-    /// From here on so many messages after the handshake may be looked at: tickets, and updates of keys, which take some
-    /// hundredths of a millisecond each. Tickets beyond that are let be, and an update ends the connection.
+    /// Bytes that are kept of what the peer has said in handshakes, until they are whole.
     #[inline]
-    pub fn allow_messages(&mut self, messages: u32) {
-        self.messages = messages;
+    pub fn kept(&self) -> usize {
+        match &self.state {
+            TlsState::New { incoming, .. } | TlsState::Handshake { incoming, .. } => incoming.len(),
+            TlsState::Traffic(traffic) => traffic.late.len() + traffic.message.len(),
+            TlsState::Over => 0,
+        }
     }
 
-    /// How many still may.
+    /// From here on so much may be looked at.
     #[inline]
-    pub fn messages_allowed(&self) -> u32 {
-        self.messages
+    pub fn allow(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
+    }
+
+    /// How much still may.
+    #[inline]
+    pub fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     #[inline]
@@ -171,15 +194,10 @@ impl Tls {
     /// Bytes of the peer, which are changed where they lie. `plain` gets what was in them.
     #[inline]
     pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
-        match &mut self.state {
+        let opened = match &mut self.state {
             TlsState::Traffic(traffic) => {
-                let (outgoing, records, messages) = (&mut self.outgoing, &mut self.records, &mut self.messages);
-                let sides = &mut Sides { outgoing, records, messages };
-                let opened = traffic.on_bytes(bytes, sides, plain);
-                if matches!(opened, Opened::Ended | Opened::Failed(_)) {
-                    self.end();
-                }
-                opened
+                let (outgoing, records, allowance) = (&mut self.outgoing, &mut self.records, &mut self.allowance);
+                traffic.on_bytes(bytes, &mut Sides { outgoing, records, allowance }, plain)
             }
             TlsState::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
@@ -188,7 +206,11 @@ impl Tls {
             // It is looked at when there is time for a handshake.
             TlsState::New { incoming, .. } => incoming.keep(bytes),
             TlsState::Over => Opened::Plain(Step::Go),
+        };
+        if matches!(opened, Opened::Ended | Opened::Failed(_)) {
+            self.end();
         }
+        opened
     }
 
     /// The peer has said its last: nothing more is said to it.
@@ -200,7 +222,7 @@ impl Tls {
     /// at, and may say why. [`Tls::handshake`] looks at it, and fails in any case.
     pub fn on_cut(&mut self) -> bool {
         self.is_cut = match &self.state {
-            TlsState::New { incoming, .. } => !incoming.bytes.is_empty(),
+            TlsState::New { incoming, .. } => incoming.len() > 0,
             TlsState::Handshake { is_fresh, .. } => *is_fresh,
             TlsState::Traffic(_) | TlsState::Over => false,
         };
@@ -246,21 +268,13 @@ impl Tls {
             return if self.is_established() { Handshake::Done } else { Handshake::Waits };
         };
         *is_fresh = false;
-        let mut early = Vec::new();
-        let mut at = 0;
+        let (mut at, mut shown) = (0, incoming.shown());
         let is_done = loop {
-            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut incoming.bytes[at..]);
+            let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming.between(at, shown));
             let mut ends = None;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.outgoing),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                // Before anything was asked for: the reader of plaintext says what that is.
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(Ok(record)) = traffic.next_record() {
-                        discard += record.discard;
-                        early.extend_from_slice(record.payload);
-                    }
-                }
                 Ok(ConnectionState::WriteTraffic(_)) => ends = Some(true),
                 Ok(ConnectionState::BlockedHandshake) => ends = Some(false),
                 Ok(_) => return self.fail(TlsReason::Closed),
@@ -279,8 +293,11 @@ impl Tls {
                 }
             }
             at += discard;
-            if let Some(is_done) = ends {
-                break is_done;
+            match ends {
+                None => {}
+                // What stands behind the last record of the handshake is looked at by us, within our bounds.
+                Some(false) if shown < incoming.len() => shown = incoming.show_next(),
+                Some(is_done) => break is_done,
             }
         };
         incoming.take(at);
@@ -291,7 +308,7 @@ impl Tls {
         else {
             unreachable!("it was one");
         };
-        match Traffic::new(*connection, incoming.bytes, early) {
+        match Traffic::new(*connection, incoming.into_rest()) {
             Some(traffic) => {
                 self.state = TlsState::Traffic(Box::new(traffic));
                 Handshake::Done
@@ -337,35 +354,6 @@ impl Tls {
             traffic.update_own_key(&mut self.outgoing)?;
         }
         Some(from)
-    }
-}
-
-/// Bytes of the peer until the handshake goes on.
-#[derive(Default)]
-struct Incoming {
-    bytes: Vec<u8>,
-    /// Records that have begun, and where the next one does.
-    records: usize,
-    next: usize,
-}
-
-impl Incoming {
-    fn keep(&mut self, bytes: &[u8]) -> Opened {
-        if self.bytes.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
-            return Opened::Failed(TlsReason::Protocol);
-        }
-        self.bytes.extend_from_slice(bytes);
-        while let Some(&[_, _, _, a, b]) = self.bytes.get(self.next..).and_then(|rest| rest.first_chunk::<HEADER>()) {
-            self.next += HEADER + usize::from(u16::from_be_bytes([a, b]));
-            self.records += 1;
-        }
-        if self.records > HANDSHAKE_RECORDS_MAX { Opened::Failed(TlsReason::Protocol) } else { Opened::Handshake }
-    }
-
-    /// So many bytes were looked at, whole records.
-    fn take(&mut self, count: usize) {
-        self.bytes.drain(..count);
-        self.next = self.next.saturating_sub(count);
     }
 }
 
@@ -418,7 +406,7 @@ impl Layout {
 struct Sides<'a> {
     outgoing: &'a mut Vec<u8>,
     records: &'a mut usize,
-    messages: &'a mut u32,
+    allowance: &'a mut Allowance,
 }
 
 /// A connection whose handshake is done.
@@ -430,22 +418,20 @@ struct Traffic {
     partial: Vec<u8>,
     /// The begin of a handshake message of which the rest has not come.
     message: Vec<u8>,
-    /// Plaintext that came with the handshake.
-    early: Vec<u8>,
-    /// Bytes that came with the handshake.
+    /// What came behind the handshake before it was done.
     late: Vec<u8>,
     tickets: u32,
     updates: u32,
 }
 
 impl Traffic {
-    fn new(connection: UnbufferedClientConnection, late: Vec<u8>, early: Vec<u8>) -> Option<Traffic> {
+    fn new(connection: UnbufferedClientConnection, late: Vec<u8>) -> Option<Traffic> {
         let (secrets, kernel) = connection.dangerous_into_kernel_connection().ok()?;
         let version = kernel.protocol_version();
         let sealer = Sealer::new(secrets.tx.0, &secrets.tx.1, version)?;
         let opener = Opener::new(secrets.rx.0, &secrets.rx.1, version)?;
         let (partial, message) = (Vec::new(), Vec::new());
-        Some(Traffic { sealer, opener, kernel, partial, message, early, late, tickets: 0, updates: 0 })
+        Some(Traffic { sealer, opener, kernel, partial, message, late, tickets: 0, updates: 0 })
     }
 
     fn is_13(&self) -> bool {
@@ -454,13 +440,6 @@ impl Traffic {
 
     #[inline]
     fn on_bytes(&mut self, bytes: &mut [u8], sides: &mut Sides<'_>, mut plain: impl FnMut(&[u8]) -> Step) -> Opened {
-        if !self.early.is_empty() {
-            let early = std::mem::take(&mut self.early);
-            let step = plain(&early);
-            if step != Step::Go {
-                return Opened::Plain(step);
-            }
-        }
         if !self.late.is_empty() {
             let mut late = std::mem::take(&mut self.late);
             let opened = self.on_records(&mut late, sides, &mut plain);
@@ -519,6 +498,12 @@ impl Traffic {
     #[inline]
     fn on_record(&mut self, record: &mut [u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
         *sides.records += 1;
+        if record.len() < SHORT_BYTES {
+            match sides.allowance.short_records.checked_sub(1) {
+                Some(left) => sides.allowance.short_records = left,
+                None => return Opened::Failed(TlsReason::ShortRecords),
+            }
+        }
         let Ok((content, range)) = self.opener.open(record) else { return Opened::Failed(TlsReason::Protocol) };
         let bytes = &record[range];
         match content {
@@ -569,14 +554,14 @@ impl Traffic {
             match kind {
                 NEW_SESSION_TICKET if self.is_13() => {
                     self.tickets = self.tickets.saturating_add(1);
-                    if self.tickets <= TICKETS_MAX && *sides.messages > KEPT_FROM_TICKETS {
-                        *sides.messages -= 1;
+                    if self.tickets <= TICKETS_MAX && sides.allowance.messages > KEPT_FROM_TICKETS {
+                        sides.allowance.messages -= 1;
                         self.kernel.handle_new_session_ticket(body).ok()?;
                     }
                 }
                 KEY_UPDATE if self.is_13() && rest.is_empty() && self.updates < UPDATES_MAX => {
                     self.updates += 1;
-                    *sides.messages = sides.messages.checked_sub(1)?;
+                    sides.allowance.messages = sides.allowance.messages.checked_sub(1)?;
                     self.on_key_update(body, sides.outgoing)?;
                 }
                 HELLO_REQUEST if !self.is_13() && body.is_empty() && self.updates < UPDATES_MAX => self.updates += 1,

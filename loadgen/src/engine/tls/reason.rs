@@ -21,6 +21,8 @@ pub enum TlsReason {
     TooMany,
     /// It was signed in a way that nobody takes any more.
     Signature,
+    /// The handshake is not signed by the certificate's key, or that is one that nobody takes.
+    Key,
     /// Anything else about the certificate.
     Certificate,
     /// No version, cipher or protocol in common, or bytes that TLS does not allow.
@@ -33,6 +35,8 @@ pub enum TlsReason {
     Closed,
     /// It ended it where only that ends the answer, and did not say before that it has said all.
     NoCloseNotify,
+    /// Records of a few bytes by the thousand, on all connections of a contestant at once.
+    ShortRecords,
 }
 
 impl TlsReason {
@@ -72,6 +76,8 @@ impl TlsReason {
                     | webpki::Error::MaximumSignatureChecksExceeded
                     | webpki::Error::MaximumNameConstraintComparisonsExceeded,
                 ) => TlsReason::TooMany,
+                // So our verifiers call a signature that is none of a certificate.
+                Some(webpki::Error::InvalidSignatureForPublicKey) => TlsReason::Key,
                 _ => TlsReason::Certificate,
             },
             _ => TlsReason::Certificate,
@@ -112,6 +118,10 @@ impl fmt::Display for TlsReason {
                 "the certificate, or one of its chain, is signed in a way that is not taken any more, such as SHA-1: have it \
                  signed anew, with SHA-256",
             ),
+            TlsReason::Key => f.write_str(
+                "the server has not signed the handshake by the key of its certificate, or that is one that is not taken: use the \
+                 certificate's own, of ECDSA (P-256), or of RSA with 2048 to 8192 bits",
+            ),
             TlsReason::Certificate => f.write_str(
                 "the certificate is not one that a browser accepts: look at it by `openssl x509 -text`, and have another made",
             ),
@@ -121,13 +131,48 @@ impl fmt::Display for TlsReason {
             TlsReason::NotTls => f.write_str("the server does not answer in TLS: the port is one for http"),
             TlsReason::Alert(code) => {
                 let alert = AlertDescription::from(*code);
-                write!(f, "the server refused with the TLS alert {alert:?}")
+                write!(f, "the server refused with the TLS alert {alert:?}{}", advice(alert))
             }
             TlsReason::Closed => f.write_str("the server ended the connection in the middle of the handshake"),
             TlsReason::NoCloseNotify => f.write_str(
                 "the answer ended by the end of the connection, without TLS's close_notify, so that nobody can tell whether it is \
                  whole: send Content-Length, or close_notify before you close",
             ),
+            TlsReason::ShortRecords => f.write_str(
+                "the server sends thousands of records of a few bytes at once: write an answer in one piece",
+            ),
         }
+    }
+}
+
+/// What to do about an alert, where that is known.
+fn advice(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::HandshakeFailure
+        | AlertDescription::ProtocolVersion
+        | AlertDescription::InsufficientSecurity => ": it needs TLS 1.2 with ECDHE and AES-GCM, or 1.3",
+        AlertDescription::NoApplicationProtocol => ": it must offer http/1.1 (ALPN)",
+        AlertDescription::UnrecognisedName => ": it knows no such host (SNI); it must know that of the endpoint",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_says_what_to_do_where_that_is_known() {
+        for (code, advice) in [
+            (40, "TLS 1.2 with ECDHE and AES-GCM, or 1.3"),
+            (70, "TLS 1.2 with ECDHE and AES-GCM, or 1.3"),
+            (71, "TLS 1.2 with ECDHE and AES-GCM, or 1.3"),
+            (112, "no such host (SNI)"),
+            (120, "offer http/1.1 (ALPN)"),
+        ] {
+            let said = TlsReason::Alert(code).to_string();
+            assert!(said.contains(advice), "{code}: {said}");
+        }
+        assert_eq!(TlsReason::Alert(80).to_string(), "the server refused with the TLS alert InternalError");
     }
 }

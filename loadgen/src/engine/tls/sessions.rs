@@ -8,21 +8,21 @@
 //! time of the worker.
 
 use super::certificate::Fields;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
-};
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureScheme};
+use std::collections::VecDeque;
 use std::iter;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Sessions that are kept: those of one server, for a contestant whose endpoint moves begins anew.
-const SESSIONS: usize = 8;
+/// Tickets of TLS 1.3 that are kept. Each is good for one connection, and so many may begin before one of them brings others: as many
+/// as a turn begins. Each holds the chain that it came with, at the limit of both five megabytes in all.
+const TICKETS: usize = 64;
 
 /// Chains that are known at once: a name may stand for as many servers as it may have addresses, each with a certificate of
 /// its own.
@@ -41,21 +41,16 @@ impl Remembering {
     pub fn new(config: &ClientConfig, verifier: Option<&Arc<dyn ServerCertVerifier>>) -> Remembering {
         let mut config = config.clone();
         let has_looked = Arc::default();
-        match verifier {
-            None => config.resumption = Resumption::in_memory_sessions(SESSIONS),
-            Some(verifier) => {
-                let sessions = Arc::new(Sessions {
-                    cache: ClientSessionMemoryCache::new(SESSIONS),
-                    clock: Arc::clone(&config.time_provider),
-                    until: AtomicU64::new(0),
-                });
-                let (verifier, known) = (Arc::clone(verifier), Mutex::default());
-                let verifier =
-                    Dated { verifier, sessions: Arc::clone(&sessions), known, has_looked: Arc::clone(&has_looked) };
-                config.dangerous().set_certificate_verifier(Arc::new(verifier));
-                config.resumption = Resumption::store(sessions);
-            }
+        let until = AtomicU64::new(if verifier.is_some() { 0 } else { u64::MAX });
+        let clock = Arc::clone(&config.time_provider);
+        let sessions = Arc::new(Sessions { known: Mutex::default(), clock, until });
+        if let Some(verifier) = verifier {
+            let (verifier, known) = (Arc::clone(verifier), Mutex::default());
+            let verifier =
+                Dated { verifier, sessions: Arc::clone(&sessions), known, has_looked: Arc::clone(&has_looked) };
+            config.dangerous().set_certificate_verifier(Arc::new(verifier));
         }
+        config.resumption = Resumption::store(sessions);
         Remembering { config: Arc::new(config), has_looked }
     }
 
@@ -65,9 +60,19 @@ impl Remembering {
     }
 }
 
+/// What is known of one server: a contestant whose endpoint moves begins anew.
+#[derive(Debug, Default)]
+struct Server {
+    name: Option<ServerName<'static>>,
+    group: Option<NamedGroup>,
+    tls12: Option<Tls12ClientSessionValue>,
+    /// The oldest is the first.
+    tickets: VecDeque<Tls13ClientSessionValue>,
+}
+
 #[derive(Debug)]
 struct Sessions {
-    cache: ClientSessionMemoryCache,
+    known: Mutex<Server>,
     clock: Arc<dyn TimeProvider>,
     /// The last second in which everything is in date that was shown since it last was not: seconds since the Unix epoch.
     until: AtomicU64,
@@ -81,7 +86,18 @@ impl Sessions {
         self.until.store(if known < now { ends } else { known.min(ends) }, Ordering::Relaxed);
     }
 
-    /// Whether sessions may be kept and offered: not before something was verified, and not after it is over.
+    /// What is known of a server, of others nothing more: sessions not before something was verified, nor after it is over.
+    fn of(&self, name: &ServerName<'_>) -> MutexGuard<'_, Server> {
+        let mut server = self.known.lock();
+        if server.name.as_ref() != Some(name) {
+            *server = Server { name: Some(name.to_owned()), ..Server::default() };
+        }
+        if !self.are_in_date() {
+            (server.tls12, server.tickets) = (None, VecDeque::new());
+        }
+        server
+    }
+
     fn are_in_date(&self) -> bool {
         self.clock.current_time().is_some_and(|now| now.as_secs() <= self.until.load(Ordering::Relaxed))
     }
@@ -89,41 +105,39 @@ impl Sessions {
 
 impl ClientSessionStore for Sessions {
     fn set_kx_hint(&self, server: ServerName<'static>, group: NamedGroup) {
-        self.cache.set_kx_hint(server, group);
+        self.of(&server).group = Some(group);
     }
 
     fn kx_hint(&self, server: &ServerName<'_>) -> Option<NamedGroup> {
-        self.cache.kx_hint(server)
+        self.of(server).group
     }
 
     fn set_tls12_session(&self, server: ServerName<'static>, session: Tls12ClientSessionValue) {
         if self.are_in_date() {
-            self.cache.set_tls12_session(server, session);
+            self.of(&server).tls12 = Some(session);
         }
     }
 
     fn tls12_session(&self, server: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        if !self.are_in_date() {
-            self.cache.remove_tls12_session(&server.to_owned());
-        }
-        self.cache.tls12_session(server)
+        self.of(server).tls12.clone()
     }
 
     fn remove_tls12_session(&self, server: &ServerName<'static>) {
-        self.cache.remove_tls12_session(server);
+        self.of(server).tls12 = None;
     }
 
     fn insert_tls13_ticket(&self, server: ServerName<'static>, session: Tls13ClientSessionValue) {
         if self.are_in_date() {
-            self.cache.insert_tls13_ticket(server, session);
+            let mut known = self.of(&server);
+            if known.tickets.len() == TICKETS {
+                known.tickets.pop_front();
+            }
+            known.tickets.push_back(session);
         }
     }
 
     fn take_tls13_ticket(&self, server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        if !self.are_in_date() {
-            while self.cache.take_tls13_ticket(server).is_some() {}
-        }
-        self.cache.take_tls13_ticket(server)
+        self.of(server).tickets.pop_back()
     }
 }
 

@@ -1,5 +1,6 @@
 //! TLS against rustls's own server, in memory: every version and cipher, cut anywhere, and peers that mean no good.
 
+use super::incoming::{HANDSHAKE_BYTES_MAX, HANDSHAKE_RECORDS_MAX};
 use super::*;
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -26,11 +27,14 @@ struct Identity {
 }
 
 fn identity(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
+    identity_of(&rcgen::KeyPair::generate().expect("a key"), names, change)
+}
+
+fn identity_of(key: &rcgen::KeyPair, names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
     let mut params =
         rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names");
     change(&mut params);
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let certificate = params.self_signed(&key).expect("a certificate");
+    let certificate = params.self_signed(key).expect("a certificate");
     let mut roots = RootCertStore::empty();
     roots.add(certificate.der().clone()).expect("an authority");
     Identity { chain: vec![certificate.der().clone()], key: key.serialize_der(), roots }
@@ -291,16 +295,13 @@ fn requests(request: usize, count: usize) -> Vec<u8> {
 
 #[test]
 fn every_version_and_cipher_carries_requests_and_answers() {
-    let identity = identity(&["localhost"], |_| {});
-    let client = client(&identity);
+    let rsa = rcgen::KeyPair::from_pem(include_str!("../../../tests/identity/rsa.pem")).expect("a key");
+    let [of_ecdsa, of_rsa] = [identity(&["localhost"], |_| {}), identity_of(&rsa, &["localhost"], |_| {})];
     let all = suites(None);
     for suite in &all.cipher_suites {
         let version: &'static SupportedProtocolVersion = if suite.tls13().is_some() { &TLS13 } else { &TLS12 };
-        // The certificate's key is one for ECDSA.
-        if format!("{:?}", suite.suite()).contains("RSA") {
-            continue;
-        }
-        let mut pair = Pair::new(&client, &server(&identity, version, Some(suite.suite())), "localhost", 1400);
+        let identity = if format!("{:?}", suite.suite()).contains("RSA") { &of_rsa } else { &of_ecdsa };
+        let mut pair = Pair::new(&client(identity), &server(identity, version, Some(suite.suite())), "localhost", 1400);
         pair.carry().unwrap_or_else(|opened| panic!("{suite:?}: {opened:?}"));
         assert!(pair.tls.is_established() && !pair.server.is_handshaking(), "{suite:?}");
         assert_eq!(pair.server.alpn_protocol(), None);
@@ -519,6 +520,25 @@ fn a_session_is_resumed_to_the_last_second_of_its_certificate_and_no_longer() {
 }
 
 #[test]
+fn as_many_connections_as_begin_at_once_have_a_ticket_each() {
+    let both = Renewal::new(&TLS13);
+    both.clock.0.store(LAST, Ordering::Relaxed);
+    for client in [&both.client, &both.careless] {
+        let begun = || [(); 20].map(|()| Pair::new(client, &both.old, "localhost", 1400));
+        for mut pair in begun() {
+            pair.carry().expect("a handshake");
+        }
+        // Twice as many tickets were given, of which the newest are taken.
+        let mut pairs = begun();
+        pairs.iter_mut().for_each(|pair| assert_eq!(pair.tls.handshake(), Handshake::Waits));
+        for mut pair in pairs {
+            pair.carry().expect("a handshake");
+            assert_eq!(pair.server.handshake_kind(), Some(HandshakeKind::Resumed));
+        }
+    }
+}
+
+#[test]
 fn a_chain_is_looked_at_once_while_it_is_in_date_and_a_refused_one_once_a_second() {
     let mut both = Renewal::new(&TLS13);
     for server in [&mut both.old, &mut both.renewed] {
@@ -576,7 +596,7 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
     let identity = identity(&["localhost"], |_| {});
     let mut pair = Pair::new(&client(&identity), &server(&identity, &TLS13, None), "localhost", 1400);
     pair.carry().expect("a handshake");
-    pair.tls.allow_messages(3);
+    pair.tls.allow(Allowance { messages: 3, ..Allowance::ALL });
     let mut update = || {
         pair.server.refresh_traffic_keys().expect("TLS 1.3");
         pair.answer(b"after")
@@ -587,9 +607,25 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
     assert_eq!(update(), Err(Opened::Failed(TlsReason::Protocol)));
     // Tickets leave some to updates, and beyond that are let be.
     let mut server = Lawless::new(&TLS13);
-    server.tls.allow_messages(KEPT_FROM_TICKETS + 2);
+    server.tls.allow(Allowance { messages: KEPT_FROM_TICKETS + 2, ..Allowance::ALL });
     assert_eq!(server.takes(Content::Handshake, &ticket(100)), None);
-    assert_eq!(server.tls.messages_allowed(), KEPT_FROM_TICKETS);
+    assert_eq!(server.tls.allowance().messages, KEPT_FROM_TICKETS);
+}
+
+#[test]
+fn so_many_records_of_a_few_bytes_are_opened_as_there_is_time_for_and_any_number_of_others() {
+    for version in [&TLS13, &TLS12] {
+        for short in [&b""[..], b"x"] {
+            let mut server = Lawless::new(version);
+            server.tls.allow(Allowance { short_records: 10, ..Allowance::ALL });
+            assert_eq!(server.takes(Content::ApplicationData, short), Some(10), "{version:?}");
+        }
+        let mut server = Lawless::new(version);
+        server.tls.allow(Allowance { short_records: 0, ..Allowance::ALL });
+        assert_eq!(server.takes(Content::ApplicationData, &[b'x'; SHORT_BYTES]), None);
+        let (opened, read) = server.says(Content::ApplicationData, b"x");
+        assert_eq!((opened, read.len()), (Opened::Failed(TlsReason::ShortRecords), 0));
+    }
 }
 
 #[test]
@@ -691,6 +727,30 @@ fn why_a_handshake_failed_is_told() {
     assert_eq!(cut(b"\x15\x03\x03"), (true, Handshake::Failed(TlsReason::Closed)));
     let mut silent = begun();
     assert!(!silent.on_cut() && !silent.wants_handshake() && silent.outgoing().is_empty());
+}
+
+#[test]
+fn what_stands_behind_the_end_of_a_handshake_is_looked_at_by_us_and_not_by_rustls() {
+    let identity = identity(&["localhost"], |_| {});
+    let mut config = ServerConfig::clone(&server(&identity, &TLS13, None));
+    // It says something before it has heard the end of ours, as whoever sends tickets there by the thousand would.
+    config.send_half_rtt_data = true;
+    let mut pair = Pair::new(&client(&identity), &Arc::new(config), "localhost", 1400);
+    assert_eq!(pair.tls.handshake(), Handshake::Waits);
+    let hello = pair.tls.outgoing().to_vec();
+    pair.tls.on_taken(hello.len());
+    pair.for_server(&hello);
+    pair.server.writer().write_all(b"early").expect("memory");
+    let mut flight = Vec::new();
+    while pair.server.wants_write() {
+        pair.server.write_tls(&mut flight).expect("memory");
+    }
+    pair.give(&mut flight).expect("a part of a handshake");
+    assert_eq!((pair.tls.handshake(), pair.tls.take_records()), (Handshake::Done, 0));
+    pair.give(&mut []).expect("what has come");
+    assert_eq!((pair.tls.take_records(), pair.read.as_slice()), (1, &b"early"[..]));
+    pair.carry().expect("the end of the handshake");
+    assert_eq!(pair.ask(10, 1), requests(10, 1));
 }
 
 /// A server that holds the keys of a connection and keeps to nothing else.

@@ -74,20 +74,29 @@ impl<K: Kernel> Worker<K> {
 
     /// Opens the records in a buffer, and gives what is in them to who reads it.
     fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
+        let has_rivals = self.contestants.len() > 1;
         let contestant = &mut self.contestants[index];
         let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
-        let messages = contestant.messages_allowed(self.turn);
+        let allowance = contestant.allowance(self.turn, has_rivals);
         let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
         let (timeouts, now) = (&self.timeouts, self.now);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
-        tls.allow_messages(messages);
+        tls.allow(allowance);
         let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
         let opened = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
-        let messages = tls.messages_allowed();
+        let left = tls.allowance();
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
-        contestant.on_messages(messages);
+        contestant.on_looked_at(allowance, left);
         contestant.on_settled(local, settled, took_us);
-        opened
+        contestant.count_kept(local);
+        if !contestant.keeps_too_much(local) {
+            return opened;
+        }
+        if let Some(tls) = &mut contestant.tls[local] {
+            tls.end();
+        }
+        contestant.count_kept(local);
+        Opened::Failed(TlsReason::Protocol)
     }
 
     fn on_opened(&mut self, slot: RingSlot, opened: Opened) {
@@ -174,6 +183,7 @@ impl<K: Kernel> Worker<K> {
         let opened = tls.handshake();
         let took_ns = self.ring.now() - began;
         self.shaken_ns += took_ns;
+        contestant.count_kept(local);
         contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);

@@ -23,6 +23,7 @@ impl<K: Kernel> Worker<K> {
     /// address that falls silent and comes back all the time is no matter of the others.
     pub(super) fn adopt(&mut self, plan: Arc<Plan>) {
         let before = std::mem::replace(&mut self.plan, plan);
+        self.is_unable = self.plan.is_unable();
         let rewritten = self.plan.schedule.rewrites(&before.schedule, self.now);
         let anew = rewritten || self.pacer.is_late_for(&self.plan.schedule);
         self.note(OwnCause::Late(LateCause::Control));
@@ -159,7 +160,7 @@ impl<K: Kernel> Worker<K> {
             && self.contestants.iter().all(|contestant| contestant.quota == Some(0))
     }
 
-    pub(super) fn close_all(&mut self) -> io::Result<()> {
+    pub(crate) fn close_all(&mut self) -> io::Result<()> {
         for slot in self.owner.keys() {
             if matches!(self.connection(slot).state(), State::Open | State::Connecting) {
                 self.close(slot);
