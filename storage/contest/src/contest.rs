@@ -312,8 +312,7 @@ impl Contest {
 
     /// What a step has to reach where somebody practises: as in the last breakpoint phase, or as is usual where there is none.
     pub fn practice_pass(&self) -> Pass {
-        let usual = Pass { p99_us: Pass::USUAL.p99_us.min(self.rules.timeout_us), ..Pass::USUAL };
-        self.climbs().last().map_or(usual, |(_, breakpoint)| breakpoint.ladder.pass)
+        self.climbs().last().map_or(Pass::usual_within(self.rules.timeout_us), |(_, breakpoint)| breakpoint.ladder.pass)
     }
 
     /// How many steps all breakpoint phases have together.

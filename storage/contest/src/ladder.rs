@@ -418,6 +418,11 @@ impl Pass {
     /// What is asked where nobody says it; as in the guide to contest files.
     pub const USUAL: Pass = Pass { verified: 0.995, p99_us: 250_000 };
 
+    /// The same within a timeout: what takes longer is no answer, so that no p99 is longer.
+    pub fn usual_within(timeout_us: u64) -> Pass {
+        Pass { p99_us: Pass::USUAL.p99_us.min(timeout_us), ..Pass::USUAL }
+    }
+
     /// Connections follow the rate: as many as it needs when answers take as long as they may, and `most` at the most.
     pub fn connections(&self, rate: u64, most: u32) -> u32 {
         let needed = u128::from(rate) * u128::from(self.p99_us) / 1_000_000;
