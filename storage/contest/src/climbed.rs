@@ -20,6 +20,9 @@ pub struct Climbed {
     /// Its limit was still looked for when nothing was judged any more: it lies between what it holds and what broke it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// What its steps had to reach, where whoever made it said so: the plan of today may be another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
     /// In the order of time. One of which nobody decided is not among them.
     pub steps: Vec<JudgedStep>,
 }
@@ -55,6 +58,7 @@ impl Climbed {
                 breaks_by: climber.breaks_by,
                 unbroken: climber.unbroken,
                 cut: climber.breaks_at.is_some() && climber.is_searched,
+                pass: None,
                 steps,
             });
         }
@@ -234,7 +238,11 @@ mod tests {
         );
         let nothing = Climbed { holds: 0, ..ended };
         assert!(nothing.message().contains("what lies below was not tried"), "{}", nothing.message());
-        let text = serde_json::to_string(&climbed).expect("JSON");
-        assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
+        for pass in [None, Some(breakpoint.ladder.pass)] {
+            let climbed = Climbed { pass, ..climbed.clone() };
+            let text = serde_json::to_string(&climbed).expect("JSON");
+            assert_eq!(text.contains("pass\":{"), pass.is_some(), "what was written before has none: {text}");
+            assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
+        }
     }
 }

@@ -99,7 +99,7 @@ pub struct LadderTerms {
 }
 
 /// What a step has to reach.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pass {
     /// The least part of all requests that fell due that were verified.
     #[serde(rename = "right")]
