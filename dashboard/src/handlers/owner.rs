@@ -330,7 +330,8 @@ mod tests {
             let totals = RoundTotals { decisions: decisions.to_vec(), ..RoundTotals::default() };
             climb(Some(&control), Some(&totals), &facts, ("a", &id), now(second)).expect("it climbs")
         };
-        let asks = |card: &ClimbCard, p99_us| card.terms.contains(&format!("p99 of {} at", format::micros(Some(p99_us))));
+        let asks =
+            |card: &ClimbCard, p99_us| card.terms.contains(&format!("p99 of {} at", format::micros(Some(p99_us))));
         let first = decided(&control, 0, 3);
         let climbing = card(&first[..2], 17);
         assert!(climbing.message.ends_with("Now it is asked for 400/s.") && asks(&climbing, 250_000), "{climbing:?}");

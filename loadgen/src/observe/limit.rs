@@ -137,7 +137,9 @@ impl LimitResult {
         match self.unbroken {
             Some(Unbroken::Max) => text.push_str("; did not break: raise --max to climb on"),
             Some(Unbroken::Generator) if self.breaks_at.is_some() => {
-                text.push_str("; the search was ended: this machine is the limit, give it more --cores or a machine of its own");
+                text.push_str(
+                    "; the search was ended: this machine is the limit, give it more --cores or a machine of its own",
+                );
             }
             Some(Unbroken::Generator) => {
                 text.push_str("; not broken: this machine is the limit, give it more --cores or a machine of its own");
@@ -300,7 +302,10 @@ mod tests {
         let broke = Some((1_250, HoldVerdict::FailedByP99));
         result.found(Found { holds: 1_000, broke, unbroken: Some(Unbroken::Generator) });
         let told = result.message();
-        assert!(told.contains("; failed at 1,250/s by latency; the search was ended: this machine is the limit"), "{told}");
+        assert!(
+            told.contains("; failed at 1,250/s by latency; the search was ended: this machine is the limit"),
+            "{told}"
+        );
         assert!(!result.is_found());
         result.found(Found { holds: 180_000, broke: Some((190_000, HoldVerdict::FailedByP99)), unbroken: None });
         assert!(result.message().contains("over 8,192 connections, which are enough for every server up to 163,840/s"));

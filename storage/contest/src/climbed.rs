@@ -74,7 +74,11 @@ impl Climbed {
         let by = if self.breaks_by == Some(HoldVerdict::FailedByP99) { "its p99" } else { "its answers" };
         let end = match (self.unbroken, self.breaks_at) {
             (Some(unbroken), Some(at)) => {
-                format!(", and failed at {at}/s by {by}; what lies {} was not tried: {}.", untried(self.holds), unbroken.reason())
+                format!(
+                    ", and failed at {at}/s by {by}; what lies {} was not tried: {}.",
+                    untried(self.holds),
+                    unbroken.reason()
+                )
             }
             (None, Some(at)) => format!(", and broke at {at}/s by {by}."),
             (unbroken, None) => {
@@ -193,7 +197,10 @@ mod tests {
         );
         assert!(decide(3, sums(1_000, 1_000, 1_000)).contains("It rested for a step"));
         let unknown = decide(4, HoldSums::default());
-        assert!(unknown.contains(" Nothing is known of the last step, or nothing fell due in it: it is held again. Now"), "{unknown}");
+        assert!(
+            unknown.contains(" Nothing is known of the last step, or nothing fell due in it: it is held again. Now"),
+            "{unknown}"
+        );
         let failed = decide(5, sums(3_000, 1_500, 1_000));
         assert!(failed.contains("750/s failed: 50.00 % of the answers were verified, and 99.50 % must be"), "{failed}");
     }
