@@ -298,7 +298,7 @@ mod tests {
         };
         let text = format!(
             "name = \"cup\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"a\"\n\
-             endpoint = \"127.0.0.1:1\"\n",
+             endpoint = \"127.0.0.1:8080\"\n",
             climb("250ms", true),
             climb("50ms", false)
         );
