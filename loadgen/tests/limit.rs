@@ -78,8 +78,9 @@ fn with_few_descriptors_it_climbs_with_as_many_connections_as_there_may_be() {
 #[test]
 fn contradictions_are_told_before_anything_is_sent() {
     // (flags, part of the sentence)
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--hold", "100ms"], "is over before an exchange of 300ms can fail"),
+        (&["--p99", "301ms"], "within a timeout of 300ms no answer takes 301ms"),
         (&["--start", "20", "--max", "10"], "may not go above 10/s"),
         (&["--step", "x1"], "x1.25"),
         (&["--verified", "101%"], "in percent"),

@@ -6,7 +6,7 @@ use crate::error::RequestError;
 use crate::handlers::past;
 use crate::live::clock::utc_ms;
 use crate::live::frame::Link;
-use crate::live::{Audience, TeamState, UserKey};
+use crate::live::{Audience, ClimbStage, Facts, TeamState, UserKey};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::format;
@@ -14,10 +14,11 @@ use crate::views::health::{Health, Known, LastTest};
 use crate::views::index::{FailureCount, HeaderCount};
 use crate::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_accounts::{User, UserId};
+use flowtest_contest::Control;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Row, Rules};
-use flowtest_scoreboard::{ExplainedError, ProbeAnswer};
+use flowtest_scoreboard::{ExplainedError, ProbeAnswer, RoundTotals};
 use std::collections::BTreeSet;
 
 /// One contestant's own figures.
@@ -60,7 +61,7 @@ impl Owner {
         let row = seen.totals.as_ref().and_then(|totals| totals.contestants.get(&user.name));
         let control = seen.control.as_deref();
         Owner {
-            climb: climb(app, user),
+            climb: climb(control, seen.totals.as_deref(), &facts, (&user.name, &id), app.now()),
             holds: ledger::holds(control, seen.totals.as_deref(), &user.name),
             points: line.map_or(0, |line| line.figures.points),
             rank: line.and_then(|line| line.rank).filter(|_| frozen_at.is_none()),
@@ -80,19 +81,37 @@ impl Owner {
     }
 }
 
-/// By the decisions of the round that is shown; once it is sealed, by what its results keep.
-fn climb(app: &App, user: &User) -> Option<ClimbCard> {
-    let seen = app.feed.seen();
-    let terms = seen.control.as_ref()?.contest.breakpoints().last()?.1.ladder;
-    let totals = seen.totals.as_ref();
-    let climber = totals.and_then(|totals| totals.climbers().iter().find(|climber| climber.contestant == user.name));
-    if let (Some(climber), Some(totals)) = (climber, totals) {
-        let climbed = Climbed::of(&user.name, totals.decisions.iter().map(|decision| &**decision))?;
-        return Some(ClimbCard::of(&climbed, climber.message(&terms), &terms.pass));
+/// By the decisions of the round that is shown, of the climb that was played last; once it is sealed, by what its results keep.
+fn climb(
+    control: Option<&Control>,
+    totals: Option<&RoundTotals>,
+    facts: &Facts,
+    (name, id): (&str, &UserKey),
+    now: UtcUs,
+) -> Option<ClimbCard> {
+    let counts = |round| facts.carried.has(&round) && !facts.carried.is_voided(&round);
+    let is_sealed = |control: &Control| control.round.is_some_and(counts);
+    let played = control.filter(|control| !is_sealed(control)).zip(totals);
+    if let Some(card) = played.and_then(|(control, totals)| climb_now(control, totals, name, now)) {
+        return Some(card);
     }
-    let facts = app.feed.facts();
-    let climbed = facts.carried.of(&UserKey::of_user(user.id.0))?.climbed.as_ref()?;
-    Some(ClimbCard::of(climbed, climbed.message(), &terms.pass))
+    let climbed = facts.carried.of(id)?.climbed.as_ref()?;
+    // Results of before do not say what a step had to reach.
+    let pass = climbed.pass.or_else(|| control?.contest.counted_pass())?;
+    Some(ClimbCard::of(climbed, climbed.message(), &pass))
+}
+
+fn climb_now(control: &Control, totals: &RoundTotals, name: &str, now: UtcUs) -> Option<ClimbCard> {
+    let newest = totals.decisions.last()?;
+    let climber = newest.climbers.iter().find(|climber| climber.contestant == name)?;
+    let (steps, breakpoint) = control.contest.breakpoint_of(newest.judged)?;
+    let decisions = totals.decisions.iter().filter(|decision| steps.contains(&decision.judged));
+    let climbed = Climbed::of(name, decisions.map(|decision| &**decision))?;
+    let message = match ClimbStage::of(control, newest, now) {
+        ClimbStage::Climbing => climber.message(&breakpoint.ladder),
+        ClimbStage::Over | ClimbStage::NextBegun => climbed.message(),
+    };
+    Some(ClimbCard::of(&climbed, message, &breakpoint.ladder.pass))
 }
 
 /// What stands first on the contestant's page, as the contestant or an organiser reads it.
@@ -264,6 +283,90 @@ pub fn failures(owner: &Owner) -> Vec<FailureCount> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contest::breakpoint::{Climbs, Decision, HoldSums};
+    use flowtest_contest::lifecycle::{Change, change};
+    use flowtest_contest::{Contest, State};
+    use flowtest_contract::RoundId;
+    use std::sync::Arc;
+
+    const START: UtcUs = UtcUs(1_700_000_000_000_000);
+
+    /// A round with two climbs of three steps of nine seconds each, of which the first counts.
+    fn two_climbs() -> Control {
+        let climb = |p99: &str, scored: bool| {
+            format!(
+                "[[phase]]\nkind = \"breakpoint\"\nfor = \"27s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nmax = 9000\n\
+                 pass = {{ right = 0.99, p99 = \"{p99}\" }}\nscored = {scored}\n"
+            )
+        };
+        let text = format!(
+            "name = \"cup\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"a\"\n\
+             endpoint = \"127.0.0.1:8080\"\n",
+            climb("250ms", true),
+            climb("50ms", false)
+        );
+        let draft = Control::new(Contest::from_toml(&text).expect("a contest"));
+        let generators = vec!["g1".to_owned()];
+        let arm = Change::Arm { round: RoundId::from_bits(7), start_at: START, scored: true, generators };
+        let armed = change(&draft, arm, START - 10_000_000).expect("it may be armed");
+        change(&armed, Change::Begin, START).expect("it may begin")
+    }
+
+    /// What is decided of so many steps of one of its climbs, all of which pass.
+    fn decided(control: &Control, nth: usize, steps: u32) -> Vec<Arc<Decision>> {
+        let (first, breakpoint, bounds) = control.contest.bounded_breakpoints()[nth];
+        let mut climbs = Climbs::new(breakpoint, first).within(bounds);
+        let decided = (1..=steps).map(|step| {
+            let due = climbs.expected(0);
+            let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
+            climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)])
+        });
+        decided.map(Arc::new).collect()
+    }
+
+    #[test]
+    fn a_climb_is_explained_by_its_own_terms_and_in_the_past_once_it_is_over() {
+        let control = two_climbs();
+        let (id, mut facts) = (UserKey::of_user(1), Facts::default());
+        let now = |second: u64| START + second * 1_000_000;
+        let card = |decisions: &[Arc<Decision>], second| {
+            let totals = RoundTotals { decisions: decisions.to_vec(), ..RoundTotals::default() };
+            climb(Some(&control), Some(&totals), &facts, ("a", &id), now(second)).expect("it climbs")
+        };
+        let asks =
+            |card: &ClimbCard, p99_us| card.terms.contains(&format!("p99 of {} at", format::micros(Some(p99_us))));
+        let first = decided(&control, 0, 3);
+        let climbing = card(&first[..2], 17);
+        assert!(climbing.message.ends_with("Now it is asked for 400/s.") && asks(&climbing, 250_000), "{climbing:?}");
+        // Its last step is decided, and then another climb is played; or its last step never was.
+        for (decisions, second) in [(&first[..], 26), (&first, 28), (&first[..2], 28)] {
+            let over = card(decisions, second);
+            assert!(over.message.starts_with("It held ") && over.message.ends_with("the time was over."), "{over:?}");
+            assert!(asks(&over, 250_000), "{over:?}");
+        }
+        let both = [first.clone(), decided(&control, 1, 1)].concat();
+        let second = card(&both, 36);
+        assert!(second.message.ends_with("Now it is asked for 200/s.") && asks(&second, 50_000), "{second:?}");
+        assert_eq!(second.steps.iter().map(|step| step.step).collect::<Vec<_>>(), [4], "each by its own terms");
+
+        // Sealed, and the next plan has no climb at all.
+        let sealed = Climbed::of("a", first.iter().map(|decision| &**decision)).expect("it is in them");
+        let pass = control.contest.counted_pass();
+        facts.carried.add_round(RoundId::from_bits(7));
+        facts.carried.add_climb(id.clone(), Climbed { pass, ..sealed });
+        let mut next = control.clone();
+        next.state = State::Draft;
+        next.contest.phases[1].load = flowtest_contest::contest::Load::Open { from: 1, to: 1 };
+        next.contest.phases.remove(0);
+        for control in [Some(&next), None] {
+            let sealed = climb(control, None, &facts, ("a", &id), now(99)).expect("its results say so");
+            assert!(sealed.message.starts_with("It held 400 ") && asks(&sealed, 250_000), "{sealed:?}");
+        }
+        // Nor is it looked at by what Redis still has of it.
+        let totals = RoundTotals { decisions: both, ..RoundTotals::default() };
+        let sealed = climb(Some(&control), Some(&totals), &facts, ("a", &id), now(99)).expect("its results say so");
+        assert!(asks(&sealed, 250_000) && sealed.steps.len() == 3, "{sealed:?}");
+    }
 
     #[test]
     fn who_is_not_admitted_is_told_what_its_server_answered_and_who_is_too_slow_that_it_is() {

@@ -161,8 +161,9 @@ async fn round_of(
         let read = tokio::task::spawn_blocking(move || past::seconds(rows)).await;
         seconds = read.map_err(|error| RequestError::Internal(format!("the seconds of a round: {error}")))?;
     }
-    let terms = control.as_ref().and_then(|control| Some(control.contest.breakpoints().last()?.1.ladder.pass));
-    let pass = terms.unwrap_or(Pass { verified: 0.0, p99_us: 0 });
+    // Results of before do not say what a step had to reach.
+    let by_plan = control.as_ref().and_then(|control| control.contest.counted_pass());
+    let pass = by_plan.unwrap_or(Pass { verified: 0.0, p99_us: 0 });
     let span = (utc_ms(round.start_at.unwrap_or_default()), utc_ms(end_at));
     let team = |result: &RoundResult| {
         let row = Row::decode(&result.row).unwrap_or_default();
@@ -179,7 +180,7 @@ async fn round_of(
             void: row.tally.own_fault,
             p99_us: result.p99_us,
             seconds: own.map(|own| Strip::of(&spans(own, span))),
-            climb: climbed.map(|climbed| ClimbCard::of(&climbed, climbed.message(), &pass)),
+            climb: climbed.map(|climbed| ClimbCard::of(&climbed, climbed.message(), &climbed.pass.unwrap_or(pass))),
         }
     };
     Ok(ReportRound {

@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use crate::live::clock::{Millis, utc_ms};
-use flowtest_contest::breakpoint::{SETTLE_US, StepClock};
+use flowtest_contest::breakpoint::{Breakpoint, Decision, SETTLE_US, StepClock};
 use flowtest_contest::contest::{Load, RankBy};
 use flowtest_contest::ladder::{LadderTerms, Pass};
 use flowtest_contest::{Control, State};
@@ -56,6 +56,17 @@ pub struct ClimbNow {
     pub pass: Pass,
 }
 
+/// How far the climb has come of which something was decided last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClimbStage {
+    /// Its steps go on.
+    Climbing,
+    /// All its steps are decided, or its phase is over.
+    Over,
+    /// Another one is played, and nothing of that is decided yet.
+    NextBegun,
+}
+
 /// What a right answer holds now, and when that changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Due {
@@ -91,12 +102,28 @@ impl RoundNow {
     }
 }
 
+impl ClimbStage {
+    /// `newest`: what was decided last in the round.
+    pub fn of(control: &Control, newest: &Decision, now: UtcUs) -> ClimbStage {
+        let contest = &control.contest;
+        let Some((steps, _)) = contest.breakpoint_of(newest.judged) else { return ClimbStage::Climbing };
+        let first_played = breakpoint_at(control, now).map(|(index, _)| {
+            let before = contest.phases[..index].iter().filter(|phase| matches!(phase.load, Load::Breakpoint(_)));
+            contest.breakpoints()[before.count()].0
+        });
+        match first_played {
+            Some(first) if steps.end <= first => ClimbStage::NextBegun,
+            Some(_) if newest.step < steps.end => ClimbStage::Climbing,
+            _ => ClimbStage::Over,
+        }
+    }
+}
+
 impl ClimbNow {
     /// `None` where no breakpoint phase is played.
     pub fn of(control: &Control, now: UtcUs) -> Option<ClimbNow> {
         let (timeline, phases) = (&control.timeline, &control.contest.phases);
-        let index = phase_at(control, now)? - 1;
-        let Load::Breakpoint(breakpoint) = phases[index].load else { return None };
+        let (index, breakpoint) = breakpoint_at(control, now)?;
         let begins: u64 = phases[..index].iter().map(|phase| phase.duration_us).sum();
         let StepClock { step_us, count } =
             breakpoint.clock(phases[index].duration_us, control.contest.rules.timeout_us);
@@ -149,6 +176,15 @@ fn paused_at(control: &Control, now: UtcUs) -> Option<UtcUs> {
 
 fn value<T: Flip>(deadline: Deadline, now: UtcUs) -> &'static str {
     if now < deadline.0 { T::BEFORE.as_str() } else { T::AFTER.as_str() }
+}
+
+/// The breakpoint phase that is played, by its place in the plan from 0.
+fn breakpoint_at(control: &Control, now: UtcUs) -> Option<(usize, Breakpoint)> {
+    let index = phase_at(control, now)? - 1;
+    match control.contest.phases[index].load {
+        Load::Breakpoint(breakpoint) => Some((index, breakpoint)),
+        Load::Open { .. } | Load::Closed { .. } => None,
+    }
 }
 
 /// The phase that is played, from 1.

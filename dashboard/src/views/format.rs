@@ -320,6 +320,7 @@ mod tests {
             (of(Some(625), Some(1_562), None), "rests"),
             (of(None, Some(1_562), None), "breaks at 1,562"),
             (of(None, None, Some(Unbroken::Generator)), "fleet limit"),
+            (of(None, Some(1_562), Some(Unbroken::Generator)), "fleet limit"),
             (of(None, None, Some(Unbroken::Connections)), "connection limit"),
             (of(Some(1_562), None, Some(Unbroken::Time)), "time limit"),
             (of(None, None, Some(Unbroken::Max)), "unbroken"),

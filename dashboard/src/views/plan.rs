@@ -108,6 +108,7 @@ impl PlanPhase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_contest::ladder::{LadderTerms, Pass, Step};
 
     fn phase(seconds: f64, load: PlanLoad) -> PlanPhase {
         PlanPhase { seconds, load, connections: 64, scored: true }
@@ -133,6 +134,18 @@ mod tests {
         assert_eq!(PlanGraph::of(vec![open(500, 500)]).servers(), Some((500, 1)));
         assert_eq!(PlanGraph::of(vec![phase(10.0, PlanLoad::Closed { pipeline: 1 })]).servers(), None);
         assert_eq!(PlanGraph::of(vec![]).servers(), None);
+    }
+
+    #[test]
+    fn what_the_generators_carry_in_all_is_said_of_a_climb() {
+        let ladder = LadderTerms { start: 500, step: Step::Times(1.25), max: 20_000, pass: Pass::USUAL };
+        let told = |fleet_max| {
+            let climb = PlanLoad::Climb(Breakpoint { ladder, hold_us: 10_000_000, fleet_max });
+            PlanGraph::of(vec![phase(600.0, climb)]).render_once().expect("a picture")
+        };
+        let said = told(Some(60_000));
+        assert!(said.contains("up to 20,000 requests/s, and 60,000 of all together"), "{said}");
+        assert!(!told(None).contains("all together"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::stage::{CONTEST, SECOND, Stage, rows};
 use flowtest_accounts::{Actor, RoundResult, User};
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::{Climbs, HoldSums};
+use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::timeline::DeadlineName;
 use flowtest_contract::rules::UtcUs;
@@ -112,7 +113,9 @@ async fn what_a_breakpoint_found_ranks_counts_and_stands_when_redis_has_forgotte
         carried.climbed.clone().expect("its climb")
     };
     assert_eq!((climbed(&bob).holds, climbed(&bob).breaks_at), (200, None));
+    assert_eq!(climbed(&bob).unbroken, Some(Unbroken::Time), "nobody has decided of its last steps");
     let (steps, pass) = (&climbed(&alice).steps, breakpoint.ladder.pass);
+    assert_eq!((climbed(&alice).pass, climbed(&alice).unbroken), (Some(pass), None), "whatever the next plan asks");
     assert_eq!((steps.len(), climbed(&alice).breaks_at), (2, Some(200)));
     assert!(steps[1].message(&pass).contains("50.00 % of the answers were verified"));
 }

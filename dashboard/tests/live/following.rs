@@ -360,6 +360,47 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
 }
 
 #[test]
+fn a_climb_that_is_over_tries_nothing_and_shows_nothing_in_the_first_step_of_the_next() {
+    // Three steps of nine seconds each.
+    let climb = |scored: bool| {
+        format!(
+            "[[phase]]\nkind = \"breakpoint\"\nfor = \"27s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
+             pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
+        )
+    };
+    let text = format!(
+        "name = \"cup\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"c0\"\nendpoint = \"127.0.0.1:1\"\n",
+        climb(true),
+        climb(false)
+    );
+    let contest = Contest::from_toml(&text).expect("a contest");
+    let mut world = World::new(1);
+    let control = Arc::make_mut(&mut world.control);
+    (control.contest.phases, control.contest.rules.timeout_us) = (contest.phases.clone(), contest.rules.timeout_us);
+    let shown = |world: &mut World, second: u64| {
+        world.now = NOW + (second - 1) * SECOND;
+        world.second(&[DID]);
+        world.board.standings(&Audience::Public, world.now).of(&key(0)).expect("a line").figures
+    };
+    let (first, breakpoint, bounds) = contest.bounded_breakpoints()[0];
+    let mut climbs = Climbs::new(breakpoint, first).within(bounds);
+    let mut tried = Vec::new();
+    for step in 1..=3 {
+        let due = climbs.expected(0);
+        let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
+        let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
+        world.totals.decisions.push(Arc::new(decision));
+        tried.push(shown(&mut world, u64::from(step) * 9 - 1).tries);
+    }
+    assert_eq!(tried, [Some(200), Some(400), None], "nobody judges what comes behind the last step");
+    let next = shown(&mut world, 28);
+    assert_eq!((next.holds, next.tries, next.tried, next.climb_holds), (Some(400), None, None, None));
+    // Nobody could decide of its last step, and its phase is over.
+    world.totals.decisions.pop();
+    assert_eq!((shown(&mut world, 29).tried, shown(&mut world, 56).tries), (None, None));
+}
+
+#[test]
 fn a_practice_round_stands_alone_and_the_contest_comes_back_after_it() {
     let mut world = World::new(2);
     world.facts.carried.add(RoundId::from_bits(1), key(0), 1_234, &Row::default());

@@ -44,7 +44,7 @@ pub struct LimitResult {
     /// The lowest rate that failed, and by what; null: none.
     pub breaks_at: Option<u64>,
     pub breaks_by: Option<HoldVerdict>,
-    /// Why nothing broke; null where something did.
+    /// Why nothing broke, or, beside `breaks_at`, why what lies below that was not tried; null where something broke.
     pub unbroken: Option<Unbroken>,
     /// It was ended by hand, or a step could not be played.
     pub interrupted: bool,
@@ -122,7 +122,8 @@ impl LimitResult {
         };
         if let (Some(at), Some(by)) = (self.breaks_at, self.breaks_by) {
             let by = if by == HoldVerdict::FailedByP99 { "latency" } else { "wrong or missing answers" };
-            let _ = write!(text, "; breaks at {}/s by {by}", grouped(at));
+            let breaks = if self.unbroken.is_some() { "failed" } else { "breaks" };
+            let _ = write!(text, "; {breaks} at {}/s by {by}", grouped(at));
             let carried = self.pass.carried(self.connections_most);
             if at > carried {
                 let (most, carried) = (grouped(self.connections_most), grouped(carried));
@@ -135,6 +136,11 @@ impl LimitResult {
         }
         match self.unbroken {
             Some(Unbroken::Max) => text.push_str("; did not break: raise --max to climb on"),
+            Some(Unbroken::Generator) if self.breaks_at.is_some() => {
+                text.push_str(
+                    "; the search was ended: this machine is the limit, give it more --cores or a machine of its own",
+                );
+            }
             Some(Unbroken::Generator) => {
                 text.push_str("; not broken: this machine is the limit, give it more --cores or a machine of its own");
             }
@@ -292,6 +298,15 @@ mod tests {
         assert!(result.is_found());
         result.found(Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Generator) });
         assert!(result.message().contains("this machine is the limit") && !result.is_found());
+        // It is cut off in its search: nothing broke it, and its limit is not found.
+        let broke = Some((1_250, HoldVerdict::FailedByP99));
+        result.found(Found { holds: 1_000, broke, unbroken: Some(Unbroken::Generator) });
+        let told = result.message();
+        assert!(
+            told.contains("; failed at 1,250/s by latency; the search was ended: this machine is the limit"),
+            "{told}"
+        );
+        assert!(!result.is_found());
         result.found(Found { holds: 180_000, broke: Some((190_000, HoldVerdict::FailedByP99)), unbroken: None });
         assert!(result.message().contains("over 8,192 connections, which are enough for every server up to 163,840/s"));
     }

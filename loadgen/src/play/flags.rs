@@ -157,9 +157,10 @@ pub struct Limit {
     /// The older name of --verified, until 0.3.
     #[arg(long, hide = true, value_name = "PERCENT%", env = "FLOWTEST_LOADGEN_RIGHT", value_parser = percent)]
     right: Option<f64>,
-    /// So long may the slowest but one in a hundred take, from the instant at which it was due [default: 250ms].
+    /// So long may the slowest but one in a hundred take, from the instant at which it was due [default: 250ms, or the timeout
+    /// where that is shorter].
     #[arg(long, value_name = "TIME", env = "FLOWTEST_LOADGEN_P99", value_parser = duration)]
-    p99: Option<Duration>,
+    pub p99: Option<Duration>,
     /// Requests per second of the first step.
     #[arg(long, default_value_t = 500, value_name = "N", env = "FLOWTEST_LOADGEN_START",
           value_parser = clap::value_parser!(u64).range(1..=RATE_MAX))]
@@ -190,9 +191,10 @@ pub struct Limit {
 impl Limit {
     /// What a rate has to reach to be held.
     pub fn pass(&self) -> Pass {
+        let usual = Pass::usual_within(self.server.timeout.as_micros() as u64);
         Pass {
-            verified: self.verified.or(self.right).map_or(Pass::USUAL.verified, |percent| percent / 100.0),
-            p99_us: self.p99.map_or(Pass::USUAL.p99_us, |p99| p99.as_micros() as u64),
+            verified: self.verified.or(self.right).map_or(usual.verified, |percent| percent / 100.0),
+            p99_us: self.p99.map_or(usual.p99_us, |p99| p99.as_micros() as u64),
         }
     }
 }
@@ -429,6 +431,7 @@ fn flip<T: Flip>(text: &str) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::FromArgMatches;
 
     #[test]
     fn rates_and_cores_are_read_or_explained() {
@@ -452,5 +455,17 @@ mod tests {
         }
         assert!(duration("0s").is_err() && duration("5").is_err() && duration("1000000y").is_err());
         assert_eq!(duration_or_none("0s"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn the_usual_p99_of_a_limit_is_no_longer_than_its_timeout() {
+        let p99_us = |flags: &[&str]| {
+            let command = Limit::augment_args(clap::Command::new("limit"));
+            let matches = command.try_get_matches_from(["limit", "127.0.0.1:1"].iter().chain(flags)).expect("flags");
+            Limit::from_arg_matches(&matches).expect("flags").pass().p99_us
+        };
+        assert_eq!(p99_us(&["--timeout", "3s"]), 250_000);
+        assert_eq!(p99_us(&["--timeout", "100ms"]), 100_000);
+        assert_eq!(p99_us(&["--timeout", "100ms", "--p99", "50ms"]), 50_000);
     }
 }

@@ -43,6 +43,13 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
             humantime::format_duration(flags.server.timeout)
         )));
     }
+    if let Some(p99) = flags.p99.filter(|p99| *p99 > flags.server.timeout) {
+        return Err(Failed::Usage(format!(
+            "within a timeout of {} no answer takes {}: write a shorter --p99, or a longer --timeout",
+            humantime::format_duration(flags.server.timeout),
+            humantime::format_duration(p99)
+        )));
+    }
     let pass = flags.pass();
     let terms = LadderTerms { start: flags.start, step: flags.step, max: flags.max, pass };
     let mut ladder = Ladder::new(terms).map_err(Failed::Usage)?;

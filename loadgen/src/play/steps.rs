@@ -91,6 +91,14 @@ impl Steps {
         &self.known
     }
 
+    /// Whether decisions may have been made of which nobody here has heard: none is known, and nothing was ours when the phase
+    /// began.
+    pub fn may_lack(&self, plan: &Plan) -> bool {
+        let begins = plan.phases.iter().find(|phase| step_of(phase).is_some_and(|step| step.number == self.first));
+        let begins = begins.map(|phase| plan.schedule.run_clock(phase.start));
+        self.known.is_empty() && begins.is_some_and(|begins| plan.schedule.share_at(begins).is_none())
+    }
+
     /// The step that is judged by the next decision.
     pub fn tried(&self) -> u32 {
         self.climbs.tried()

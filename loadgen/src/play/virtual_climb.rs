@@ -13,7 +13,7 @@ use crate::engine::sizes::sizes;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use crate::play::plan::phases;
-use crate::play::steps::{self, HoldFigures, Steps};
+use crate::play::steps::{self, HoldFigures, Steps, ToJudge};
 use flowtest_contest::Contest;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::ladder::{HoldVerdict, Unbroken};
@@ -366,6 +366,24 @@ fn equal_servers_are_equal_wherever_they_stand_and_whoever_counts() {
 }
 
 #[test]
+fn who_has_a_share_only_since_a_phase_began_may_lack_decisions_until_it_hears_of_one() {
+    let plan = Script::new(&[bounded(180)]).plan(Share { index: 0, of: 2 });
+    let mut there = Steps::new(&plan).expect("it climbs");
+    assert!(!there.may_lack(&plan), "it was there from the beginning, and there is none");
+    let begun = RunInstant::from_ns(START.ns() + 2 * STEP_MS * MS);
+    let shares = vec![(RunInstant::START, Share::NONE), (begun, Share { index: 0, of: 2 })];
+    let deadlines = vec![(UtcUs::EPOCH, Deadlines::default())];
+    let late = Schedule::new(deadlines, Vec::new(), RunInstant::NEVER, shares);
+    let late = Plan { schedule: Arc::new(late), ..plan.clone() };
+    let mut anew = Steps::new(&late).expect("it climbs");
+    assert!(anew.may_lack(&late));
+    let to_judge = ToJudge { window: plan.holds[0], step: 1, heard_by: UtcUs::MAX, is_last_chance: true };
+    let decision = there.decide(to_judge, &HoldFigures::default(), &plan);
+    assert_eq!(anew.hear(&decision), None);
+    assert!(!anew.may_lack(&late));
+}
+
+#[test]
 fn a_generator_that_dies_in_mid_climb_costs_a_step_and_nothing_else() {
     let servers = [bounded(180), bounded(300)];
     let dies = RunInstant::from_ns(2 * STEP_MS * MS + 2 * SECOND);
@@ -441,5 +459,7 @@ fn a_weak_fleet_is_nobodys_limit_but_that_of_who_asks_most_of_it() {
         assert_eq!(climber.unbroken, Some(Unbroken::Generator), "{climber:?}");
         assert!(climber.breaks_at.is_none() && climber.holds >= 120, "{climber:?}");
     }
-    assert_found(&decisions, 1, 120, "who has a limit of its own");
+    // Who has a limit of its own is found near it, and known to have failed, also where the generators have ended its search.
+    let bounded = &climbers[1];
+    assert!(is_near(bounded.holds, 120, 5) && bounded.breaks_at.is_some() && bounded.trial.is_none(), "{bounded:?}");
 }

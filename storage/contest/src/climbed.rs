@@ -15,10 +15,14 @@ pub struct Climbed {
     /// The lowest rate that failed, and by what.
     pub breaks_at: Option<u64>,
     pub breaks_by: Option<HoldVerdict>,
+    /// Beside a break: what lies between that and what it holds was not tried.
     pub unbroken: Option<Unbroken>,
     /// Its limit was still looked for when nothing was judged any more: it lies between what it holds and what broke it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// What its steps had to reach, where whoever made it said so: the plan of today may be another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
     /// In the order of time. One of which nobody decided is not among them.
     pub steps: Vec<JudgedStep>,
 }
@@ -54,6 +58,7 @@ impl Climbed {
                 breaks_by: climber.breaks_by,
                 unbroken: climber.unbroken,
                 cut: climber.breaks_at.is_some() && climber.is_searched,
+                pass: None,
                 steps,
             });
         }
@@ -66,11 +71,19 @@ impl Climbed {
             0 => "It held no step".to_owned(),
             holds => format!("It held {holds} requests a second{}", at_a_p99(self.holds_p99_us)),
         };
-        let end = match (self.unbroken, self.breaks_at, self.breaks_by) {
-            (Some(unbroken), ..) => format!(", and nothing broke it: {}.", unbroken.reason()),
-            (None, Some(at), Some(HoldVerdict::FailedByP99)) => format!(", and broke at {at}/s by its p99."),
-            (None, Some(at), _) => format!(", and broke at {at}/s by its answers."),
-            (None, None, _) => format!(", and nothing broke it: {}.", Unbroken::Time.reason()),
+        let by = if self.breaks_by == Some(HoldVerdict::FailedByP99) { "its p99" } else { "its answers" };
+        let end = match (self.unbroken, self.breaks_at) {
+            (Some(unbroken), Some(at)) => {
+                format!(
+                    ", and failed at {at}/s by {by}; what lies {} was not tried: {}.",
+                    untried(self.holds),
+                    unbroken.reason()
+                )
+            }
+            (None, Some(at)) => format!(", and broke at {at}/s by {by}."),
+            (unbroken, None) => {
+                format!(", and nothing broke it: {}.", unbroken.unwrap_or(Unbroken::Time).reason())
+            }
         };
         let cut = if self.cut { " The time was over before that was found more closely." } else { "" };
         holds + &end + cut
@@ -93,7 +106,7 @@ impl JudgedStep {
             }
             Some(HoldVerdict::NotValid) => format!("{tried}/s is held again: our own side was not valid."),
             Some(HoldVerdict::Rested) => "It rested for a step.".to_owned(),
-            None => "Nothing fell due to it in the last step.".to_owned(),
+            None => "Nothing is known of the last step, or nothing fell due in it: it is held again.".to_owned(),
         }
     }
 
@@ -119,7 +132,13 @@ impl Climber {
         });
         text.push_str(&judged.message(&terms.pass));
         match (self.trial, self.unbroken) {
-            (_, Some(unbroken)) => text.push_str(&format!(" Nothing broke it: {}.", unbroken.reason())),
+            (_, Some(unbroken)) => text.push_str(&match self.breaks_at {
+                Some(at) => {
+                    let untried = untried(self.holds);
+                    format!(" It failed at {at}/s, and what lies {untried} was not tried: {}.", unbroken.reason())
+                }
+                None => format!(" Nothing broke it: {}.", unbroken.reason()),
+            }),
             (None, None) if self.rate > self.holds => {
                 text.push_str(&format!(" It does not hold any more what it held, and is asked for {}/s.", self.rate));
             }
@@ -128,6 +147,11 @@ impl Climber {
         }
         text
     }
+}
+
+/// Where the rates lie that were not tried, of a climb that failed and was ended by our side.
+fn untried(holds: u64) -> &'static str {
+    if holds == 0 { "below" } else { "between" }
 }
 
 /// Nothing where the rate is below what was held, since that slipped, and no latency is known of it yet.
@@ -172,7 +196,12 @@ mod tests {
             "{failed}"
         );
         assert!(decide(3, sums(1_000, 1_000, 1_000)).contains("It rested for a step"));
-        let failed = decide(4, sums(3_000, 1_500, 1_000));
+        let unknown = decide(4, HoldSums::default());
+        assert!(
+            unknown.contains(" Nothing is known of the last step, or nothing fell due in it: it is held again. Now"),
+            "{unknown}"
+        );
+        let failed = decide(5, sums(3_000, 1_500, 1_000));
         assert!(failed.contains("750/s failed: 50.00 % of the answers were verified, and 99.50 % must be"), "{failed}");
     }
 
@@ -207,7 +236,20 @@ mod tests {
         let cut = [&decisions[..], &[decide(3, 1_000, 1_000)]].concat();
         let cut = Climbed::of("a", &cut).expect("it is in them").message();
         assert!(cut.ends_with("The time was over before that was found more closely."), "{cut}");
-        let text = serde_json::to_string(&climbed).expect("JSON");
-        assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
+        // Our own side ends it in there: it is not broken.
+        let ended = Climbed { cut: false, unbroken: Some(Unbroken::Generator), ..climbed.clone() };
+        let told = |ended: &Climbed| ended.message().split_once(", and ").map(|(_, end)| end.to_owned());
+        assert_eq!(
+            told(&ended).as_deref(),
+            Some("failed at 1000/s by its p99; what lies between was not tried: the generators gave no more.")
+        );
+        let nothing = Climbed { holds: 0, ..ended };
+        assert!(nothing.message().contains("what lies below was not tried"), "{}", nothing.message());
+        for pass in [None, Some(breakpoint.ladder.pass)] {
+            let climbed = Climbed { pass, ..climbed.clone() };
+            let text = serde_json::to_string(&climbed).expect("JSON");
+            assert_eq!(text.contains("pass\":{"), pass.is_some(), "what was written before has none: {text}");
+            assert_eq!(serde_json::from_str::<Climbed>(&text).expect("what was written"), climbed);
+        }
     }
 }

@@ -303,17 +303,32 @@ impl Contest {
         numbered.collect()
     }
 
-    /// The steps whose decisions make the result: of the breakpoint phase that is scored, or of the last where none is.
-    pub fn counted_steps(&self) -> Range<u32> {
-        let steps = self.bounded_breakpoints().into_iter().zip(self.climbs());
-        let counted = steps.max_by_key(|((first, ..), (phase, _))| (phase.scored, *first));
-        counted.map_or(0..0, |((first, _, bounds), _)| first..bounds.end)
+    /// The breakpoint phase in which a step is judged: all its steps that are, and what it asks.
+    pub fn breakpoint_of(&self, step: u32) -> Option<(Range<u32>, Breakpoint)> {
+        let phases = self.bounded_breakpoints().into_iter();
+        let mut judged = phases.map(|(first, breakpoint, bounds)| (first..bounds.end, breakpoint));
+        judged.find(|(steps, _)| steps.contains(&step))
     }
 
-    /// What a step has to reach where somebody practises: as in the last breakpoint phase, or as is usual where there is none.
+    /// The steps whose decisions make the result: of the breakpoint phase that is scored, or of the last where none is.
+    pub fn counted_steps(&self) -> Range<u32> {
+        self.counted_breakpoint().map_or(0..0, |(steps, _)| steps)
+    }
+
+    /// What a step has to reach in that phase.
+    pub fn counted_pass(&self) -> Option<Pass> {
+        self.counted_breakpoint().map(|(_, breakpoint)| breakpoint.ladder.pass)
+    }
+
+    /// What a step has to reach where somebody practises: as in that phase, or as is usual where there is none.
     pub fn practice_pass(&self) -> Pass {
-        let usual = Pass { p99_us: Pass::USUAL.p99_us.min(self.rules.timeout_us), ..Pass::USUAL };
-        self.climbs().last().map_or(usual, |(_, breakpoint)| breakpoint.ladder.pass)
+        self.counted_pass().unwrap_or_else(|| Pass::usual_within(self.rules.timeout_us))
+    }
+
+    fn counted_breakpoint(&self) -> Option<(Range<u32>, Breakpoint)> {
+        let steps = self.bounded_breakpoints().into_iter().zip(self.climbs());
+        let counted = steps.max_by_key(|((first, ..), (phase, _))| (phase.scored, *first));
+        counted.map(|((first, breakpoint, bounds), _)| (first..bounds.end, breakpoint))
     }
 
     /// How many steps all breakpoint phases have together.

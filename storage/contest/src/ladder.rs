@@ -21,7 +21,7 @@
 //! ```
 //!
 //! A hold in which our own side was not valid says nothing about the server: the same rate is held again, and after three of
-//! them in a row the ladder ends: as unbroken, where nothing broke before.
+//! them in a row the ladder ends: as unbroken, where nothing broke before, or what lies between is still to be tried.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
@@ -99,7 +99,7 @@ pub struct LadderTerms {
 }
 
 /// What a step has to reach.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pass {
     /// The least part of all requests that fell due that were verified.
     #[serde(rename = "right")]
@@ -182,7 +182,7 @@ pub enum HoldVerdict {
     Rested,
 }
 
-/// Why a ladder ended without a break.
+/// Why a ladder ended without a break, or before what lies below one was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unbroken {
@@ -322,9 +322,11 @@ impl Ladder {
         verdict
     }
 
-    /// Our own side is the limit: it ends here, with what it has found. Whom something broke before stays broken.
+    /// Our own side is the limit: it ends here, with what it has found. Whom something broke before stays broken, unless what lies
+    /// between was still to be tried: where in there its limit is, nobody knows.
     pub fn end_unbroken(&mut self) {
-        self.unbroken = self.broke.is_none().then_some(Unbroken::Generator);
+        let is_cut = self.is_searched();
+        self.unbroken = (self.broke.is_none() || is_cut).then_some(Unbroken::Generator);
         self.now = None;
     }
 
@@ -415,6 +417,11 @@ impl Ladder {
 impl Pass {
     /// What is asked where nobody says it; as in the guide to contest files.
     pub const USUAL: Pass = Pass { verified: 0.995, p99_us: 250_000 };
+
+    /// The same within a timeout: what takes longer is no answer, so that no p99 is longer.
+    pub fn usual_within(timeout_us: u64) -> Pass {
+        Pass { p99_us: Pass::USUAL.p99_us.min(timeout_us), ..Pass::USUAL }
+    }
 
     /// Connections follow the rate: as many as it needs when answers take as long as they may, and `most` at the most.
     pub fn connections(&self, rate: u64, most: u32) -> u32 {
@@ -568,10 +575,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_behind_a_break_unbreaks_nothing() {
-        let (found, _) =
-            climb(terms(1_000, "x1.25", 100_000), |hold, nth| Measured { valid: nth < 4, ..queue(1_300, hold.rate) });
-        assert_eq!((found.broke.is_some(), found.unbroken), (true, None), "{found:?}");
+    fn what_our_own_side_cuts_off_is_not_broken_and_what_was_found_stays_so() {
+        // It is our fault from this hold on.
+        let cut_from = |start: u64, capacity: u64, from: fn(Hold, usize) -> bool| {
+            let (found, _) = climb(terms(start, "x1.25", 100_000), |hold, nth| Measured {
+                valid: !from(hold, nth),
+                ..queue(capacity, hold.rate)
+            });
+            (found.holds, found.broke.map(|(at, _)| at), found.unbroken)
+        };
+        // Between 1,250, which it holds, and 1,562 nothing was tried.
+        assert_eq!(cut_from(1_000, 1_300, |_, nth| nth > 3), (1_250, Some(1_562), Some(Unbroken::Generator)));
+        // It fails at 500, and of what lies below that nothing is known.
+        assert_eq!(cut_from(500, 300, |_, nth| nth > 0), (0, Some(500), Some(Unbroken::Generator)));
+        // It passes below the start, and what lies between is not tried.
+        assert_eq!(cut_from(500, 300, |_, nth| nth > 1), (250, Some(500), Some(Unbroken::Generator)));
+        // All between was tried: what is held once more, and what broke, changes nothing of that.
+        let is_again = |hold: Hold, _: usize| matches!(hold.trial, Trial::Confirm | Trial::Retry);
+        assert_eq!(cut_from(1_000, 2_100, is_again), (2_074, Some(2_135), None));
     }
 
     #[test]

@@ -110,6 +110,10 @@ fn the_golden_breakpoint_means_what_it_meant() {
     // Ten minutes hold 40 steps of 15 s each.
     assert_eq!(contest.breakpoints().iter().map(|(first, _)| *first).collect::<Vec<_>>(), [0, 40]);
     assert_eq!(contest.counted_steps(), 0..40, "the other one is not scored");
+    assert_eq!(contest.practice_pass(), pass(0.995, 250_000), "nor does practice go by it");
+    let asked = |step| contest.breakpoint_of(step).map(|(steps, breakpoint)| (steps, breakpoint.ladder.start));
+    // Behind the eight whole steps of the second lies a rest of which nothing is judged.
+    assert_eq!([39, 40, 47, 48].map(asked), [Some((0..40, 500)), Some((40..48, 100)), Some((40..48, 100)), None]);
     assert_eq!((second.steps(MINUTE, 2_000_000), second.clock(MINUTE, 2_000_000).count), (9, 8));
     let control = Control::new(contest);
     let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");

@@ -13,6 +13,7 @@ use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::contest::RankBy;
+use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::standings::{Beside, Held, standings_with};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
@@ -246,9 +247,13 @@ fn results(control: &Control, totals: RoundTotals, reached: BTreeMap<String, Utc
         rows.entry(name).or_default();
     }
     rows.retain(|name, _| user_in(control, name).is_some());
+    let pass = contest.counted_pass();
     let climbed = |name: &String| {
-        let decisions = totals.decisions.iter().map(|decision| &**decision);
-        Some((name.clone(), Climbed::of(name, decisions)?))
+        let climbed = Climbed::of(name, totals.decisions.iter().map(|decision| &**decision))?;
+        // Where nobody could decide of its last step, nobody has said why it is over.
+        let is_open = climbed.holds > 0 && climbed.breaks_at.is_none();
+        let unbroken = climbed.unbroken.or(is_open.then_some(Unbroken::Time));
+        Some((name.clone(), Climbed { unbroken, pass, ..climbed }))
     };
     let climbed: BTreeMap<String, Climbed> = rows.keys().filter_map(climbed).collect();
     let held = climbed.iter().filter(|_| contest.rank_by == RankBy::Holds).map(|(name, climbed)| {

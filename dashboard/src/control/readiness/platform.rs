@@ -113,30 +113,19 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
     let length = instant::duration(contest.duration_us());
     let asked = peak(&contest.phases).saturating_mul(contest.contestants.len() as u64);
     let cores: u64 = heard(situation).map(|health| u64::from(health.cores)).sum();
-    if !contest.phases.iter().any(|phase| phase.scored) {
-        return list.add(
-            Group::Platform,
-            "Plan",
-            Mark::Warn,
-            "No phase of the plan is scored: all points stay as they are.",
-        );
-    }
     let count = contest.contestants.len();
     let all = format!("{length} for {count} contestants, at most {asked} requests a second in all");
-    if cores > 0 && asked > cores.saturating_mul(CORE_RATE) {
-        return list.add(
-            Group::Platform,
-            "Plan",
-            Mark::Warn,
-            format!("{all}: that is much for {cores} generator cores; add generators, or lower the rate."),
-        );
-    }
-    let climbs = if cores > 0 { fleet_limit(contest, cores) } else { String::new() };
-    let network = network_need(contest);
-    let steps = step_limit(contest);
-    let connections = connection_limit(contest);
+    let (mark, message) = if !contest.phases.iter().any(|phase| phase.scored) {
+        (Mark::Warn, "No phase of the plan is scored: all points stay as they are.".to_owned())
+    } else if cores > 0 && asked > cores.saturating_mul(CORE_RATE) {
+        let much = format!("{all}: that is much for {cores} generator cores; add generators, or lower the rate.");
+        (Mark::Warn, much)
+    } else {
+        (Mark::Go, format!("{all}."))
+    };
+    let climbs = [step_limit(contest), fleet_limit(contest, cores), network_need(contest), connection_limit(contest)];
     let pipelined = if is_pipelined(contest) { PIPELINED } else { "" };
-    list.add(Group::Platform, "Plan", Mark::Go, format!("{all}.{steps}{climbs}{network}{connections}{pipelined}"));
+    list.add(Group::Platform, "Plan", mark, format!("{message}{}{pipelined}", climbs.concat()));
 }
 
 /// The phases in which contestants climb, with what they ask and how far their steps lead at the most.
@@ -194,28 +183,46 @@ fn is_pipelined(contest: &Contest) -> bool {
     contest.phases.iter().any(|phase| matches!(phase.load, Load::Closed { pipeline, .. } if pipeline > 1))
 }
 
-/// How far contestants can climb before the generators are the limit; nothing where the ladder ends below it, or there is none.
+/// How far contestants can climb before the generators are the limit; nothing where the ladders end below it, or there are none.
 fn fleet_limit(contest: &Contest, cores: u64) -> String {
-    let each = cores.saturating_mul(CORE_RATE) / (contest.contestants.len() as u64).max(1);
-    let most = climbs(contest).map(|(_, _, most)| most).max().unwrap_or(0);
-    if most <= each {
-        return String::new();
-    }
-    format!(
-        " The climb goes up to {most} a second for each, and these cores carry about {each} for each when all climb alike: whoever \
-         holds that ends as \"fleet limit\", unbroken."
-    )
+    let count = contest.contestants.len() as u64;
+    let told = climbs(contest).filter_map(|(_, climb, most)| fleet_message(&climb, most, count, cores));
+    told.map(|message| format!(" {message}")).collect()
+}
+
+/// The same of one phase, whose steps lead so far at the most. `cores`: of the generators that are heard, 0 where none is.
+pub fn fleet_message(climb: &Breakpoint, most: u64, contestants: u64, cores: u64) -> Option<String> {
+    let contestants = contestants.max(1);
+    let carried = Some(cores.saturating_mul(CORE_RATE) / contestants).filter(|_| cores > 0);
+    let said = climb.fleet_max.map(|all| all / contestants);
+    let each = carried.into_iter().chain(said).min().filter(|each| *each < most)?;
+    let limit = match climb.fleet_max {
+        Some(all) if said == Some(each) => format!("its fleet_max of {all}/s for all is"),
+        _ => "these cores carry about".to_owned(),
+    };
+    Some(format!(
+        "The climb goes up to {most} a second for each, and {limit} {each} for each when all climb alike: whoever holds that ends \
+         as \"fleet limit\", unbroken."
+    ))
 }
 
 /// What a climb takes of the network at its highest rate, when all climb alike: a full link of ours makes all of them slow.
 fn network_need(contest: &Contest) -> String {
-    let Some(most) = climbs(contest).map(|(_, _, most)| most).max() else { return String::new() };
-    let bytes = most.saturating_mul(contest.contestants.len() as u64).saturating_mul(EXCHANGE_BYTES);
+    let count = contest.contestants.len() as u64;
+    let together = climbs(contest).map(|(_, climb, most)| rate_together(&climb, most, count)).max();
+    let Some((all, each)) = together else { return String::new() };
     format!(
-        " At {most}/s for each a climb takes about {} MB a second of the network, in both directions together, by small answers: no \
+        " At {each}/s for each a climb takes about {} MB a second of the network, in both directions together, by small answers: no \
          link of ours may be narrower.",
-        bytes.div_ceil(1_000_000)
+        all.saturating_mul(EXCHANGE_BYTES).div_ceil(1_000_000)
     )
+}
+
+/// The most that a climb asks of the fleet in all, where its steps lead so far at the most, and of that for each.
+pub fn rate_together(climb: &Breakpoint, most: u64, contestants: u64) -> (u64, u64) {
+    let contestants = contestants.max(1);
+    let all = most.saturating_mul(contestants).min(climb.fleet_max.unwrap_or(u64::MAX));
+    (all, all / contestants)
 }
 
 /// Who plays and whose server answers right. A round with some of them goes; one with none would measure nothing.

@@ -178,17 +178,18 @@ fn who_fails_a_pipelined_phase_is_said() {
 
 #[test]
 fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
-    let plan_for = |length: &str, most: u64| {
+    let plan_with = |length: &str, most: u64, more: &str| {
         let mut situation = situation();
         let text = format!(
             "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
-             pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = {most}\nconnections = 60000\n[policy]\n\
+             pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = {most}\nconnections = 60000\n{more}[policy]\n\
              allow = [\"10.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"
         );
         situation.contest = Some(Contest::from_toml(&text).expect("a contest"));
         let plan = checks(&situation).into_iter().find(|check| check.what == "Plan").expect("it is looked at");
         (plan.mark, plan.message)
     };
+    let plan_for = |length: &str, most: u64| plan_with(length, most, "");
     let plan = |most: u64| plan_for("10m", most);
     let cores = u64::from(health().cores);
     let (mark, message) = plan(cores * 100_000 * 2);
@@ -207,6 +208,18 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
     // Within a quarter of a second an answer may take, 60,000 connections carry 240,000 a second.
     assert!(plan(1_000_000).1.contains("60000 connections are enough for every server up to 240000/s"));
     assert!(!plan(240_000).1.contains("connections"));
+    // What the fleet is said to carry counts where it is less than what its cores do.
+    let (_, said) = plan_with("10m", 100_000, "fleet_max = 40000\n");
+    assert!(said.contains("its fleet_max of 40000/s for all is 40000 for each when all climb alike"), "{said}");
+    assert!(said.contains("At 40000/s for each a climb takes about 20 MB a second of the network"), "{said}");
+    let (_, said) = plan_with("10m", cores * 100_000 * 2, &format!("fleet_max = {}\n", cores * 150_000));
+    assert!(said.contains(&format!("these cores carry about {} for each", cores * 100_000)), "{said}");
+    // All of it is said of a climb that does not count, too.
+    let (mark, free) = plan_with("2m", 100_000, "scored = false\nfleet_max = 20000\n");
+    assert!(mark == Mark::Warn && free.starts_with("No phase of the plan is scored"), "{free}");
+    for part in ["lead up to 32000/s", "its fleet_max of 20000/s for all is 20000", "about 10 MB a second"] {
+        assert!(free.contains(part), "{part}: {free}");
+    }
 }
 
 #[test]

@@ -149,8 +149,9 @@ pub(super) fn is_over(report: &PracticeReport) -> bool {
 /// The steps of a practice that climbed, by what a step has to reach.
 pub(super) fn practice_climb(app: &App, report: &PracticeReport) -> Option<ClimbCard> {
     let climbed = report.climb.as_ref()?;
-    let pass = app.feed.seen().control.as_ref()?.contest.practice_pass();
-    Some(ClimbCard::of(climbed, climbed.message(), &pass))
+    // Who practised by a generator of before says not by what.
+    let by_plan = || Some(app.feed.seen().control.as_ref()?.contest.practice_pass());
+    Some(ClimbCard::of(climbed, climbed.message(), &climbed.pass.or_else(by_plan)?))
 }
 
 fn practice_result(app: &App, report: &PracticeReport) -> PracticeResult {

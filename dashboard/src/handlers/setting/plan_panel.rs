@@ -2,7 +2,7 @@
 
 use crate::control::difference::deadline_consequence;
 use crate::control::plan_rows::{PlanRow, ROWS_MAX, read_each, rows_of};
-use crate::control::readiness::{CORE_RATE, EXCHANGE_BYTES, peak, step_message};
+use crate::control::readiness::{CORE_RATE, EXCHANGE_BYTES, fleet_message, peak, rate_together, step_message};
 use crate::control::{form, instant};
 use crate::handlers::convert;
 use crate::views::format;
@@ -119,12 +119,13 @@ fn climb_texts(phases: &[Phase], timeout_us: u64, fleet: Fleet) -> Vec<String> {
         let Load::Breakpoint(climb) = phase.load else { continue };
         texts.extend(step_message(&climb, phase.duration_us, timeout_us));
         let (highest, _) = climb.leads_to(climb.clock(phase.duration_us, timeout_us).count);
-        let exchange = fleet.exchange_bytes.unwrap_or(EXCHANGE_BYTES);
-        let bytes = highest.saturating_mul(fleet.contestants.max(1)).saturating_mul(exchange);
+        texts.extend(fleet_message(&climb, highest, fleet.contestants, fleet.cores));
+        let (all, each) = rate_together(&climb, highest, fleet.contestants);
+        let bytes = all.saturating_mul(fleet.exchange_bytes.unwrap_or(EXCHANGE_BYTES));
         texts.push(format!(
             "At {}/s for each a climb takes about {} a second of the network, in both directions together: no link of the \
              generators may be narrower, for a full one makes everybody's answers slow (1 Gbit/s carries 125 MB a second each way).",
-            format::count(highest),
+            format::count(each),
             format::bytes(bytes)
         ));
     }
@@ -205,18 +206,22 @@ mod tests {
 
     #[test]
     fn a_climb_says_how_far_its_steps_lead_and_what_that_takes_of_the_network() {
-        let climb = |length: &str| {
-            let text = format!(
+        let text = |length: &str, more: &str| {
+            format!(
                 "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x1.25\"\nhold = \"10s\"\n\
-                 pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = 20000\nconnections = 4000\n"
-            );
-            plan(&text, FLEET).totals.join(" ")
+                 pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = 20000\nconnections = 4000\n{more}"
+            )
         };
+        let climb = |length: &str| plan(&text(length, ""), FLEET).totals.join(" ");
         let hasty = climb("2m");
         assert!(hasty.contains("The 7 steps of its climb lead up to 1906/s"), "{hasty}");
         assert!(hasty.contains("At 1,906/s for each a climb takes about 9.53 MB a second of the network"), "{hasty}");
         let patient = climb("10m");
         assert!(!patient.contains("steps of its climb") && patient.contains("At 20,000/s for each"), "{patient}");
+        // Ten of them ask for no more than that together.
+        let bounded = plan(&text("10m", "fleet_max = 60000\n"), FLEET).totals.join(" ");
+        assert!(bounded.contains("its fleet_max of 60000/s for all is 6000 for each"), "{bounded}");
+        assert!(bounded.contains("At 6,000/s for each a climb takes about 30.0 MB a second"), "{bounded}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Session {
         let begun = Instant::now();
         let length = Duration::from_secs(self.request.seconds);
         let mut errors = Newest::default();
-        self.report.climb = Some(Climbed::default());
+        self.report.climb = Some(Climbed { pass: Some(pass), ..Climbed::default() });
         while let Some(hold) = ladder.now() {
             if begun.elapsed() + Duration::from_millis(SETTLE_MS + JUDGED_MS) > length {
                 break;

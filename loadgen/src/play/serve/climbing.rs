@@ -3,7 +3,8 @@
 //! go by what then stands in Redis.
 //!
 //! When it is late, because it has just died, any of the others decides: of two decisions Redis keeps the first. While Redis is
-//! away nobody decides, and nobody climbs.
+//! away nobody decides, and nobody climbs. Whoever has come in mid-climb and finds no decision there, as in a Redis that is another
+//! one now, leaves it to those who have played for longer: they know them all, and it would begin anew.
 
 use super::Home;
 use super::round_runner::{RoundRunner, SaidHold};
@@ -101,10 +102,15 @@ impl RoundRunner {
         let Some((steps, plan)) = self.driver.steps() else { return Ok(()) };
         let Some(to_judge) = steps.to_judge(plan, now) else { return Ok(()) };
         let ToJudge { window, is_last_chance, .. } = to_judge;
+        let may_lack = steps.may_lack(plan);
         let Some(split) = self.control.timeline.split_at(at) else { return Ok(()) };
-        let is_ours = is_last_chance && split.generators.contains(&home.id)
-            || lowest(split, self.id, &scoreboard.read_generators(&home.contest)?) == Some(&home.id);
-        if !is_ours {
+        let generators = match is_last_chance && !may_lack {
+            true => Vec::new(),
+            false => scoreboard.read_generators(&home.contest)?,
+        };
+        let takes_from = self.takes_from().unwrap_or(UtcUs::MAX);
+        let us = Candidate { id: &home.id, takes_from, may_lack, is_last_chance };
+        if !us.decides(split, self.id, &generators) {
             return Ok(());
         }
         self.put_back_steps(home, scoreboard)?;
@@ -170,18 +176,71 @@ fn sharers(timeline: &Timeline, window: HoldWindow) -> usize {
     counted.flat_map(|(split, _)| &split.generators).collect::<BTreeSet<_>>().len()
 }
 
-/// The first generator of a split that is alive and plays the round.
-fn lowest<'a>(split: &'a Split, round: RoundId, generators: &[SeenGenerator]) -> Option<&'a String> {
-    let plays = |name: &str| {
-        let health = generators.iter().find(|one| one.id == name).and_then(|one| one.health.as_ref());
-        health.is_some_and(|health| health.round == Some(round))
-    };
-    split.generators.iter().find(|name| plays(name))
+/// A generator that might decide.
+#[derive(Clone, Copy, Debug)]
+struct Candidate<'a> {
+    id: &'a str,
+    /// From which instant on splits are its.
+    takes_from: UtcUs,
+    /// See [`Steps::may_lack`](crate::play::steps::Steps::may_lack).
+    may_lack: bool,
+    /// Whoever should decide has not.
+    is_last_chance: bool,
+}
+
+impl Candidate<'_> {
+    /// Whether it does: the first of the split that is alive and plays the round, and anybody in the end. Who may lack decisions
+    /// leaves it to whoever plays for longer, so that one of them always does.
+    fn decides(&self, split: &Split, round: RoundId, generators: &[SeenGenerator]) -> bool {
+        let health = |name: &str| {
+            let health = generators.iter().find(|one| one.id == name).and_then(|one| one.health.as_ref());
+            health.filter(|health| health.round == Some(round))
+        };
+        let mut names = split.generators.iter().map(String::as_str);
+        let is_its_turn = match self.is_last_chance {
+            true => names.any(|name| name == self.id),
+            false => names.find(|name| health(name).is_some()) == Some(self.id),
+        };
+        let plays_longer = |name: &str| {
+            let takes_from = health(name).and_then(|health| health.takes_from);
+            name != self.id && takes_from.is_some_and(|from| from < self.takes_from)
+        };
+        is_its_turn && !(self.may_lack && split.generators.iter().any(|name| plays_longer(name)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtest_scoreboard::GeneratorHealth;
+    use flowtest_testkit::documents::generator_health;
+
+    #[test]
+    fn who_comes_in_mid_climb_and_knows_no_decision_leaves_it_to_who_plays_for_longer() {
+        let (round, other) = (RoundId::from_bits(7), RoundId::from_bits(8));
+        let split = Split { from: UtcUs(0), generators: ["a", "b", "c"].map(str::to_owned).to_vec() };
+        let seen = |id: &str, round, takes_from: Option<u64>| {
+            let (round, takes_from) = (Some(round), takes_from.map(UtcUs));
+            let health = GeneratorHealth { round, takes_from, ..generator_health(id, UtcUs(50)) };
+            SeenGenerator { id: id.to_owned(), beat: UtcUs(50), health: Some(health), waiting: None }
+        };
+        let decides = |id: &str, takes_from, may_lack, is_last_chance, generators: &[SeenGenerator]| {
+            let candidate = Candidate { id, takes_from: UtcUs(takes_from), may_lack, is_last_chance };
+            candidate.decides(&split, round, generators)
+        };
+        // The first was started anew at 40; the second plays from the beginning, and the third another round.
+        let generators = [seen("a", round, Some(40)), seen("b", round, Some(1)), seen("c", other, Some(1))];
+        assert!(decides("a", 40, false, false, &generators), "the first that is alive, once it knows them");
+        assert!(!decides("a", 40, true, false, &generators) && !decides("a", 40, true, true, &generators));
+        assert!(!decides("b", 1, false, false, &generators), "not before its turn");
+        assert!(decides("b", 1, false, true, &generators), "in its place");
+        // Both were started anew, or nobody else plays the round: whoever was there first begins anew.
+        let anew = [seen("a", round, Some(40)), seen("b", round, Some(41)), seen("c", other, Some(1))];
+        assert!(decides("a", 40, true, false, &anew) && !decides("b", 41, true, true, &anew));
+        let leaving = [seen("a", round, Some(40)), seen("b", round, None)];
+        assert!(decides("a", 40, true, false, &leaving), "who leaves takes no share, and may be gone");
+        assert!(!decides("d", 1, false, true, &generators), "it has no share");
+    }
 
     #[test]
     fn whoever_had_a_share_in_the_hold_is_to_be_heard() {

@@ -371,6 +371,24 @@ fn a_weak_fleet_ends_whoever_asks_most_of_it_as_unbroken_and_nobody_else() {
 }
 
 #[test]
+fn whose_search_the_generators_end_between_what_it_holds_and_what_failed_is_not_beaten() {
+    // It fails at 2,382, and what lies halfway to 1,906 the generators never send as they should.
+    let decisions = play(breakpoint(500, 1.25), 1, 20, |_, _, rate, due| {
+        let sums = queue(2_100.0, rate, due);
+        let void = if rate == 2_144 { due / 10 } else { 0 };
+        HoldSums { own_fault: void, verified: sums.verified.saturating_sub(void), ..sums }
+    });
+    let climber = &last(&decisions)[0];
+    let found = (climber.holds, climber.breaks_at, climber.unbroken, climber.trial);
+    assert_eq!(found, (1_906, Some(2_382), Some(Unbroken::Generator), None), "{climber:?}");
+    let told = climber.message(&breakpoint(500, 1.25).ladder);
+    assert!(
+        told.ends_with("It failed at 2382/s, and what lies between was not tried: the generators gave no more."),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_the_links_carry_in_all_is_nobodys_limit_but_that_of_who_asks_most_of_them() {
     // Two without a limit, one with its own; the links carry 20,000/s in all, as is said, and nothing is ever late or void.
     let said = Breakpoint { fleet_max: Some(20_000), ..breakpoint(500, 1.25) };
