@@ -38,12 +38,19 @@ async fn set(
     }
 }
 
+/// Whether what was set to be revealed by now waits for a round.
+fn waits(app: &App) -> bool {
+    app.feed.facts().freeze.reveal_waits(app.now()).is_some()
+}
+
 /// Freezes now, or at the instant of the field `at`.
 #[handler]
 pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, App::of(depot).now());
+    let waits = waits(App::of(depot));
     if typed.is_empty() {
-        return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
+        let freeze = |show: Show| show.waiting(waits).freeze(now, now);
+        return set(req, depot, res, freeze, "The board is frozen for everybody else.").await;
     }
     let wanted = match instant::at(&typed, &zone, now) {
         Ok(at) if at <= now => Err("that is over: press Freeze the board to freeze it now".to_owned()),
@@ -52,7 +59,7 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     match wanted {
         Ok(at) => {
             let done = format!("The board freezes at {}.", instant::utc(at));
-            set(req, depot, res, |show| show.freeze(at, now), &done).await
+            set(req, depot, res, |show| show.waiting(waits).freeze(at, now), &done).await
         }
         Err(message) => {
             let freeze = Some(Field::wrong(typed, as_message(&message)));
@@ -80,8 +87,8 @@ pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     if let Some(question) = open_question(depot).await? {
         return frame::refused(depot, res, PATH, question);
     }
-    let now = App::of(depot).now();
-    set(req, depot, res, |show| show.reveal(now), "Everybody sees the result.").await
+    let (now, waits) = (App::of(depot).now(), waits(App::of(depot)));
+    set(req, depot, res, |show| show.waiting(waits).reveal(now), "Everybody sees the result.").await
 }
 
 /// Shows by itself what is frozen, at the instant of the field `at`; left empty, not by itself.
