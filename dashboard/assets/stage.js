@@ -147,8 +147,3 @@ function hideable(box, ids) {
   });
   box.append(button);
 }
-
-// Before the first frame the server's line stands there.
-export function firstNotices() {
-  for (const text of document.querySelectorAll("[data-local-text]")) sayText(text, text.textContent);
-}
