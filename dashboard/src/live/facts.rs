@@ -325,13 +325,6 @@ pub struct Facts {
     pub unwritten: Option<String>,
 }
 
-impl Facts {
-    /// The first round of which the organiser has not said whether it counts.
-    pub fn unruled(&self) -> Option<u32> {
-        self.not_valid.iter().find(|round| round.ruling.is_none()).map(|round| round.number)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

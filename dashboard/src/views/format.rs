@@ -135,8 +135,15 @@ pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
 }
 
 /// Why nothing is revealed yet.
-pub fn open_ruling(number: u32) -> String {
-    format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")
+pub fn hides_result((number, waits): (u32, RevealWait)) -> String {
+    match waits {
+        RevealWait::Seal => {
+            format!("Round {number} is not sealed: its last answers are being counted. Wait for that, then reveal the result.")
+        }
+        RevealWait::Ruling => {
+            format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")
+        }
+    }
 }
 
 /// That the board is frozen, and why it still is.

@@ -239,7 +239,15 @@ async fn draining(site: &Site) -> (RoundId, UtcUs) {
 async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     let (round, later) = draining(&site).await;
+    // Nor is its result shown before that.
+    for lever in ["/setting/reveal", "/setting/unfreeze"] {
+        ada.follow(lever, &[]).await.says("Round 1 is not sealed: its last answers are being counted");
+    }
+    for path in ["/chart?view=reveal", "/api/reveal?step=1"] {
+        assert_eq!(ada.get(path).await.status, StatusCode::CONFLICT, "{path}");
+    }
     let turn = async || site.app.controller.automation().turn(0, false, later).await;
     let key = flowtest_scoreboard::keys::round("finals", &round);
     let lost = "The round waits for streams of generators that are not heard: Seal\u{2026} names them and what to do.";

@@ -10,7 +10,7 @@ use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
 use crate::handlers::site::Site;
 use crate::middleware::viewer::Viewer;
-use crate::views::format::open_ruling;
+use crate::views::format::hides_result;
 use crate::views::qr::Qr;
 use crate::views::screen::ScreenMade;
 use crate::views::{Field, Level};
@@ -68,24 +68,18 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     }
 }
 
-/// What is hidden stays so while nobody has said whether a round counts: the room sees no result that may still change.
-async fn open_question(depot: &Depot) -> Result<Option<String>, RequestError> {
-    let rounds = App::of(depot).accounts.rounds().await?;
-    Ok(rounds.iter().find(|round| round.wants_ruling()).map(|round| open_ruling(round.number)))
-}
-
 #[handler]
 pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    if let Some(question) = open_question(depot).await? {
-        return frame::refused(depot, res, PATH, question);
+    if let Some(round) = App::of(depot).controller.hides_result().await? {
+        return frame::refused(depot, res, PATH, hides_result(round));
     }
     set(req, depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
 }
 
 #[handler]
 pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    if let Some(question) = open_question(depot).await? {
-        return frame::refused(depot, res, PATH, question);
+    if let Some(round) = App::of(depot).controller.hides_result().await? {
+        return frame::refused(depot, res, PATH, hides_result(round));
     }
     let (now, waits) = (App::of(depot).now(), waits(App::of(depot)));
     set(req, depot, res, |show| show.waiting(waits).reveal(now), "Everybody sees the result.").await
