@@ -54,7 +54,7 @@ const SCRIPT_CONTROL: &str = "const { feed } = document.querySelector('[data-cha
     const body = document.querySelector('[data-rows]').cloneNode(true); const rows = [...body.rows]; \
     for (let turn = 0; turn < arguments[0]; turn++) { \
         const lines = JSON.parse(JSON.stringify([...feed.state.standings.values()])).sort((a, b) => a.points - b.points); \
-        for (const [at, line] of lines.entries()) for (const cell of rows[at].cells) cell.textContent = `${line.points + turn}`; \
+        for (const [at, line] of lines.entries()) for (const cell of rows[at]?.cells ?? []) cell.textContent = `${line.points + turn}`; \
     }";
 /// Layouts that one frame may cost: one for the rows that were written, and those of what moves.
 const LAYOUTS_OF_A_FRAME_MAX: f64 = 8.0;
