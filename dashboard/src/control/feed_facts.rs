@@ -6,6 +6,7 @@ use crate::live::clock::utc_ms;
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
 use flowtest_accounts::{Accounts, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, Row};
 use std::collections::BTreeMap;

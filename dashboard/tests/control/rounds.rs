@@ -220,7 +220,7 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     // The round begins in ten seconds and lasts sixty. What reveals itself before its end has nothing to wait for.
     let end = begin + 70 * SECOND;
     let plan = async |stage: &Stage, at: UtcUs| {
-        let wanted = |_| Show::default().freeze(begin, begin)?.reveal_later(Some(at), begin);
+        let wanted = |_: Show| Show::default().freeze(begin, begin)?.reveal_later(Some(at), begin);
         stage.controller.set_show(None, wanted, &ada, stage.now).await.expect("it is planned");
     };
     let freeze = |stage: &Stage| stage.controller.watch_facts().borrow().freeze;
@@ -260,14 +260,12 @@ async fn a_reveal_for_the_end_of_a_round_does_not_come_before_an_end_that_a_paus
     let wanted = |show: Show| show.freeze(begin, begin)?.reveal_later(Some(end), begin);
     stage.controller.set_show(None, wanted, &ada, begin).await.expect("it is planned");
     let freeze = |stage: &Stage| stage.controller.watch_facts().borrow().freeze;
-    let round = stage.arm().await;
+    stage.arm().await;
     stage.turn_at(begin + 10 * SECOND).await;
-    let publisher = stage.join(round, &["alice"]);
     stage.change(Change::Pause).await;
     assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
     stage.change(Change::Abort).await;
     assert!(freeze(&stage).is_revealed(end), "there is nothing to wait for");
-    drop(publisher);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,7 +182,7 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
         ada.get(path).await.says("board frozen: the reveal waits for the word on its validity");
     }
     ada.get("/api/standings").await.says("\"reveal_waits\":\"ruling\"");
-    ada.follow("/setting/freeze", &[]).await.says("the board is frozen already");
+    ada.follow("/setting/freeze", &[]).await.says("is frozen already");
     for lever in ["/setting/reveal", "/setting/unfreeze"] {
         ada.follow(lever, &[]).await.says(FIRST);
     }
