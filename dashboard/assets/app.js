@@ -3,13 +3,12 @@
 import { start } from "./clock.js";
 import { tools } from "./fields.js";
 import { Feed } from "./live.js";
-import { stage, pill, firstNotices } from "./stage.js";
+import { stage, pill } from "./stage.js";
 
 const { page, live, now } = document.body.dataset;
 
 start(Number(now));
 for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
-firstNotices();
 for (const select of document.querySelectorAll("[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
 for (const button of document.querySelectorAll("[data-print]")) { button.hidden = false; button.addEventListener("click", () => print()); }
 tools();

@@ -33,7 +33,9 @@ export const clockText = (ms) => clockStyle.format(ms);
 export const fullText = (ms) => fullStyle.format(ms);
 const utcText = (ms) => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 
+// Every instant of a part of the page, and every text that names some.
 export function localise(root = document) {
+  for (const text of root.querySelectorAll("[data-local-text='']")) sayText(text, text.textContent);
   for (const time of root.querySelectorAll("time[data-ms]")) {
     const ms = Number(time.dataset.ms);
     if (!Number.isFinite(ms) || time.dataset.done === time.dataset.ms) continue;
@@ -57,10 +59,14 @@ export function away(ms) {
 
 const INSTANT = /\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| UTC)/g;
 
+// Of an instant that is farther away the day is said too.
+const DAY_FROM_MS = 12 * 3_600_000;
+const whenText = (ms) => (Math.abs(ms - real()) < DAY_FROM_MS ? clockText(ms) : fullText(ms));
+
 // A text in which instants are said in the zone of whoever reads it, and in words.
 const localText = (text) => text.replace(INSTANT, (instant) => {
   const ms = Date.parse(instant.replace(" UTC", "Z").replace(" ", "T"));
-  return Number.isNaN(ms) ? instant : `${clockText(ms)} (${away(ms)})`;
+  return Number.isNaN(ms) ? instant : `${whenText(ms)} (${away(ms)})`;
 });
 
 // Says such a text in an element, where it goes on being right: "in 5 min" is "5 min ago" in the end.

@@ -59,6 +59,12 @@ export const climbing = (line) => {
   return line.breaks_at == null ? "" : `breaks at ${count(line.breaks_at)}`;
 };
 
+// That the board is frozen, and why it still is.
+export const frozen = (waits) => {
+  const words = { seal: ": the reveal waits until the round is sealed", ruling: ": the reveal waits for the word on its validity" };
+  return `board frozen${words[waits] ?? ""}`;
+};
+
 // How a team fares. Who misses a deadline is alive: it is not called failing.
 export const stateWord = (state) => ({ wrong_version: "wrong Version", wrong_from: "wrong From", wrong_both: "wrong Version and From" })[state] ?? state ?? "";
 export const isWrong = (state) => Boolean(state?.startsWith("wrong_"));

@@ -1,7 +1,7 @@
 // The strip under the menu: state, clock, what answers must say now; the pill of the connection; announcements.
 
 import { now, clockText, localise, sayText } from "./clock.js";
-import { count, duration } from "./format.js";
+import { count, duration, frozen } from "./format.js";
 
 const put = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
 
@@ -48,6 +48,7 @@ export function stage(feed) {
     else if (round?.paused_at) since(clock, "paused for", round.paused_at);
     else clock.replaceChildren();
     find("stage-frozen").hidden = !(round?.frozen_at && !round.revealed);
+    put(find("stage-frozen"), frozen(round?.reveal_waits));
     find("stage-due").hidden = !round;
     if (due) {
       put(find("due-version"), due.version);
@@ -145,9 +146,4 @@ function hideable(box, ids) {
     box.replaceChildren();
   });
   box.append(button);
-}
-
-// Before the first frame the server's line stands there.
-export function firstNotices() {
-  for (const text of document.querySelectorAll("[data-local-text]")) sayText(text, text.textContent);
 }

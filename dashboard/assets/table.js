@@ -8,6 +8,9 @@ import { HOUSE } from "./tints.js";
 const PINS = "flowtest-pins";
 const PINS_MAX = 20;
 const SPARK_SECONDS = 300;
+const [SPARK_WIDTH, SPARK_HEIGHT] = [84, 24];
+// In so long a small curve moves by a pixel: until then it is not drawn again.
+const SPARK_STEP = SPARK_SECONDS / SPARK_WIDTH;
 const CELLS = ["pin", "rank", "move", "name", "points", "holds", "last-minute", "spark", "rate", "verified", "p50", "p99", "failures"];
 const LABELS = { holds: "holds", "last-minute": "last min", rate: "per s", verified: "verified", p50: "p50", p99: "p99", failures: "failed" };
 // Rows of which the window's observer has not told yet are written when they stand so far up.
@@ -220,17 +223,20 @@ export class Table {
       put(cells.p99, "p99", f.micros(line.p99_us));
       put(cells.failures, "failures", f.count(line.failures));
     }
-    if (this.store && hasSparks.matches) this.spark(cells.spark, line, tint, said);
+    if (this.store && hasSparks.matches) this.spark(parts, tint);
   }
 
-  spark(cell, { id }, tint, said) {
-    const d = path(this.store.recent(id, SPARK_SECONDS), 84, 24);
-    if (said.get("spark") === d + tint) return;
-    said.set("spark", d + tint);
+  spark(parts, tint) {
+    const { line: { id }, cells: { spark: cell } } = parts;
+    // Another first instant: the server's history has come.
+    const [kind, newest] = [`${tint} ${this.store.times[0]}`, this.store.times.at(-1)];
+    if (parts.sparkKind === kind && newest - parts.sparkAt < SPARK_STEP) return;
+    [parts.sparkKind, parts.sparkAt] = [kind, newest];
+    const d = path(this.store.recent(id, SPARK_SECONDS), SPARK_WIDTH, SPARK_HEIGHT);
     let svg = cell.firstChild;
     if (!svg) {
       svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-      svg.setAttribute("viewBox", "0 -1 84 26");
+      svg.setAttribute("viewBox", `0 -1 ${SPARK_WIDTH} ${SPARK_HEIGHT + 2}`);
       svg.setAttribute("aria-hidden", "true");
       svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
       cell.append(svg);

@@ -11,7 +11,7 @@ use super::requests::{Owner, Requests};
 use super::roster::{HOUSE, Roster, user_in};
 use super::settings::Settings;
 use super::show::Show;
-use crate::live::Facts;
+use crate::live::{Facts, RevealWait};
 use crate::live::clock::ContestClock;
 use flowtest_accounts::{Accounts, Actor, Role, Round, Ruling};
 use flowtest_contest::lifecycle::Change;
@@ -283,6 +283,16 @@ impl Controller {
         }
         self.document.tell_feed().await?;
         Ok(ruled)
+    }
+
+    /// The round that keeps hidden what is frozen, and what is waited for: the room sees no result that may still change.
+    pub async fn hides_result(&self) -> Result<Option<(u32, RevealWait)>, flowtest_accounts::Error> {
+        let rounds = self.accounts.rounds().await?;
+        let draining = self.control().filter(|control| control.scored && control.state == State::Draining);
+        let draining = draining.and_then(|control| control.round);
+        let is_unsealed = |round: &&Round| Some(round.id) == draining && round.finished_at.is_none();
+        let unruled = rounds.iter().find(|round| round.wants_ruling()).map(|round| (round.number, RevealWait::Ruling));
+        Ok(unruled.or_else(|| rounds.iter().find(is_unsealed).map(|round| (round.number, RevealWait::Seal))))
     }
 
     /// Takes the newer document of Redis as ours.

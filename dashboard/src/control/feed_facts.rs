@@ -6,6 +6,7 @@ use crate::live::clock::utc_ms;
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
 use flowtest_accounts::{Accounts, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, Row};
 use std::collections::BTreeMap;
@@ -35,7 +36,11 @@ impl FeedFacts {
 
     /// The document was saved.
     pub(super) fn set_control(&self, control: &Arc<Control>) {
-        self.facts.send_modify(|facts| Arc::make_mut(facts).control = Some(Arc::clone(control)));
+        self.facts.send_modify(|facts| {
+            let facts = Arc::make_mut(facts);
+            facts.freeze.unsealed_since = unsealed_since(Some(control.as_ref()), &facts.carried);
+            facts.control = Some(Arc::clone(control));
+        });
     }
 
     /// Why Redis takes no writes, or that it does again.
@@ -91,14 +96,21 @@ impl FeedFacts {
         let unruled = rounds.iter().find(|round| round.wants_ruling());
         let announced = accounts.active_announcements(utc_us()).await?.into_iter().map(notice);
         let notices = unruled.and_then(pending).into_iter().chain(announced).collect();
-        let open_since = unruled.and_then(|round| round.finished_at);
+        let unruled_since = match unruled {
+            Some(round) => self.over_since(round).await?,
+            None => None,
+        };
         self.facts.send_modify(|facts| {
             // Read in here: what is saved from now on changes the facts after this.
             let (control, show) = decided();
-            // Nor does anything reveal itself meanwhile. What was revealed before stays so.
-            let reveal_at = show.reveal_at.filter(|at| open_since.is_none_or(|since| *at < since));
-            let (at, revealed, revealed_at) = (show.freeze_at, show.revealed, show.revealed_at);
-            let freeze = Freeze { at, revealed, revealed_at, reveal_at };
+            let freeze = Freeze {
+                at: show.freeze_at,
+                revealed: show.revealed,
+                revealed_at: show.revealed_at,
+                reveal_at: show.reveal_at,
+                unsealed_since: unsealed_since(control.as_deref(), &carried),
+                unruled_since,
+            };
             let ended = show.over;
             let unwritten = facts.unwritten.clone();
             *facts = Arc::new(Facts {
@@ -139,9 +151,7 @@ impl FeedFacts {
         let is_aborted = round.state == State::Aborted.as_str();
         let over_at = round.finished_at.or_else(|| is_aborted.then_some(round.state_at));
         let (Some(start_at), Some(over_at)) = (round.start_at, over_at) else { return Ok(None) };
-        let saved = self.accounts.control_then(over_at).await?;
-        let control = saved.and_then(|saved| Control::from_json(&saved.document).ok());
-        let control = control.filter(|control| control.round == Some(round.id));
+        let control = self.control_then(round, over_at).await?;
         let planned = control.as_ref().and_then(|control| control.timeline.end_at(&control.contest));
         let end_at = planned.map_or(over_at, |planned| planned.min(over_at));
         let Round { id, number, scored, .. } = *round;
@@ -151,6 +161,20 @@ impl FeedFacts {
         marks.retain(|mark| mark.at <= utc_ms(end_at));
         let played = PlayedRound { id, number, scored, start_at, end_at, settled_at, marks: marks.into() };
         Ok((end_at > start_at).then_some(played))
+    }
+
+    /// The document of a round as it was at an instant.
+    async fn control_then(&self, round: &Round, at: UtcUs) -> Result<Option<Control>, flowtest_accounts::Error> {
+        let saved = self.accounts.control_then(at).await?;
+        let control = saved.and_then(|saved| Control::from_json(&saved.document).ok());
+        Ok(control.filter(|control| control.round == Some(round.id)))
+    }
+
+    /// From when on a sealed round was over.
+    async fn over_since(&self, round: &Round) -> Result<Option<UtcUs>, flowtest_accounts::Error> {
+        let Some(finished_at) = round.finished_at else { return Ok(None) };
+        let control = self.control_then(round, finished_at).await?;
+        Ok(Some(control.and_then(|control| over_from(&control)).unwrap_or(finished_at)))
     }
 
     async fn carried(&self, sealed: &[&Round]) -> Result<Carried, flowtest_accounts::Error> {
@@ -172,6 +196,22 @@ impl FeedFacts {
             carried.add_house(&round, result);
         }
         Ok(carried)
+    }
+}
+
+/// From when on a round is over, as it was meant when it began: whoever set an instant for its end knew of no pause. An
+/// organiser's end may come before that.
+fn over_from(control: &Control) -> Option<UtcUs> {
+    let planned = control.timeline.start_at?.saturating_add(control.contest.duration_us());
+    Some(control.timeline.stopped_at.map_or(planned, |stopped| stopped.min(planned)))
+}
+
+/// The same of a scored round whose results are not written yet.
+fn unsealed_since(control: Option<&Control>, carried: &Carried) -> Option<UtcUs> {
+    let control = control.filter(|control| control.scored && !control.round.is_some_and(|round| carried.has(&round)))?;
+    match control.state {
+        State::Armed | State::Running | State::Paused | State::Draining | State::Sealed => over_from(control),
+        State::Draft | State::Aborted => None,
     }
 }
 

@@ -42,6 +42,11 @@ impl Show {
         self.freeze_at.filter(|at| *at <= now && !self.revealed && self.reveal_at.is_none_or(|at| now < at))
     }
 
+    /// As it counts while what was set to be revealed waits for a round: it is not revealed by itself.
+    pub fn waiting(self, waits: bool) -> Show {
+        Show { reveal_at: self.reveal_at.filter(|_| !waits), ..self }
+    }
+
     /// Refused while it is frozen: a later instant would show everybody what is hidden.
     pub fn freeze(self, at: UtcUs, now: UtcUs) -> Result<Show, String> {
         match self.frozen_at(now) {

@@ -12,7 +12,7 @@ use crate::live::reveal::{Reveal, RevealStep};
 use crate::live::{Audience, Due, Facts, UserKey, ValidityNow};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
-use crate::views::format::open_ruling;
+use crate::views::format::hides_result;
 use crate::views::health::Health;
 use crate::views::index::HeaderCount;
 use crate::views::ledger::LedgerRound;
@@ -77,8 +77,8 @@ struct RevealAnswer {
 pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
     let step = req.query::<usize>("step").unwrap_or(0);
-    if let Some(number) = app.feed.facts().unruled() {
-        return Err(RequestError::Conflict(open_ruling(number)));
+    if let Some(round) = app.controller.hides_result().await? {
+        return Err(RequestError::Conflict(hides_result(round)));
     }
     let seen = app.feed.seen();
     let control = seen.control.as_deref();

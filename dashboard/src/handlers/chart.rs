@@ -9,7 +9,7 @@ use crate::middleware::guard::Screen;
 use crate::middleware::screen_cookie;
 use crate::middleware::viewer::Viewer;
 use crate::views::chart::ProjectorPage;
-use crate::views::format::open_ruling;
+use crate::views::format::hides_result;
 use crate::views::layout::Page;
 use crate::views::qr::Qr;
 use crate::views::{ChartPage, ChartView};
@@ -33,8 +33,10 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
         return Err(RequestError::Forbidden("the reveal is started by an organiser"));
     }
     let app = App::of(depot).clone();
-    if let Some(number) = app.feed.facts().unruled().filter(|_| view == ChartView::Reveal) {
-        return Err(RequestError::Conflict(open_ruling(number)));
+    let is_reveal = view == ChartView::Reveal;
+    let hides = if is_reveal { app.controller.hides_result().await? } else { None };
+    if let Some(round) = hides {
+        return Err(RequestError::Conflict(hides_result(round)));
     }
     if view == ChartView::Page {
         // What frames tell, the page and its history tell too: a team's own points during a freeze are on its own page.
@@ -57,7 +59,6 @@ pub async fn show_page(req: &mut Request, depot: &mut Depot, res: &mut Response)
     }
     // What is thrown on a wall is for everybody in the room, whoever is signed in at the projector. The reveal asks for each
     // step when it comes, and has no row before.
-    let is_reveal = view == ChartView::Reveal;
     let standings = match is_reveal {
         true => Vec::new(),
         false => app.feed.standings(&Audience::Public).lines,

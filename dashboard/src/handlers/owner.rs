@@ -147,6 +147,7 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
         parked_by: parked_by.as_deref(),
         is_late: app.feed.validity(&Audience::Public).is_some_and(|validity| validity.warn)
             || !app.controller.status().generators.iter().any(|seen| is_heard(seen, now)),
+        is_over: app.feed.facts().ended,
         stale_since_ms: match seen.link {
             Link::Live => None,
             Link::Stale { since } => Some(utc_ms(since)),

@@ -110,8 +110,20 @@ pub struct Freeze {
     pub revealed: bool,
     /// Since when; `None`: nobody noted it.
     pub revealed_at: Option<UtcUs>,
-    /// The same from this instant on.
+    /// The same from this instant on, unless it waits for a round.
     pub reveal_at: Option<UtcUs>,
+    /// A scored round is not sealed that is over from then on.
+    pub unsealed_since: Option<UtcUs>,
+    /// Of one that is over since then the organiser has not said whether it counts.
+    pub unruled_since: Option<UtcUs>,
+}
+
+/// What a reveal that was set for an instant waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevealWait {
+    Seal,
+    Ruling,
 }
 
 impl Freeze {
@@ -121,8 +133,32 @@ impl Freeze {
     }
 
     pub fn is_revealed(&self, now: UtcUs) -> bool {
-        let is_told = self.revealed && self.revealed_at.is_none_or(|at| at <= now);
-        is_told || self.reveal_at.is_some_and(|at| at <= now)
+        self.is_told(now) || (self.is_due(now) && self.waits().is_none())
+    }
+
+    /// Why what is set to be revealed by now is not: what was frozen for the end of a round is shown when nothing of that can
+    /// change any more. What has revealed itself before the end of a round stays so.
+    pub fn reveal_waits(&self, now: UtcUs) -> Option<RevealWait> {
+        let is_frozen = self.at.is_some_and(|at| at <= now) && !self.is_told(now);
+        self.waits().filter(|_| is_frozen && self.is_due(now))
+    }
+
+    fn is_told(&self, now: UtcUs) -> bool {
+        self.revealed && self.revealed_at.is_none_or(|at| at <= now)
+    }
+
+    fn is_due(&self, now: UtcUs) -> bool {
+        self.reveal_at.is_some_and(|at| at <= now)
+    }
+
+    fn waits(&self) -> Option<RevealWait> {
+        let reveal_at = self.reveal_at?;
+        let is_within = |since: Option<UtcUs>| since.is_some_and(|since| since <= reveal_at);
+        match (is_within(self.unruled_since), is_within(self.unsealed_since)) {
+            (true, _) => Some(RevealWait::Ruling),
+            (false, true) => Some(RevealWait::Seal),
+            (false, false) => None,
+        }
     }
 }
 
@@ -285,13 +321,6 @@ pub struct Facts {
     pub ended: bool,
     /// Why Redis takes no writes, as long as it does not: then what it holds stands still, however it answers.
     pub unwritten: Option<String>,
-}
-
-impl Facts {
-    /// The first round of which the organiser has not said whether it counts.
-    pub fn unruled(&self) -> Option<u32> {
-        self.not_valid.iter().find(|round| round.ruling.is_none()).map(|round| round.number)
-    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub mod validity;
 pub mod window;
 
 pub use audience::{Audience, Visibility};
-pub use facts::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey};
+pub use facts::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, RevealWait, UserKey};
 pub use feed::{Feed, FeedConfig, Seen};
 pub use hub::{Close, Hub, HubConfig};
 pub use round_now::{ClimbNow, ClimbStage, Due, RoundNow};

@@ -1,6 +1,6 @@
 //! The round at an instant, as frames show it: state, phase, and which values are due. Pure.
 
-use super::facts::Facts;
+use super::facts::{Facts, RevealWait};
 use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::breakpoint::{Breakpoint, Decision, SETTLE_US, StepClock};
 use flowtest_contest::contest::{Load, RankBy};
@@ -36,6 +36,9 @@ pub struct RoundNow {
     /// Once the freeze has begun.
     pub frozen_at: Option<Millis>,
     pub revealed: bool,
+    /// What a reveal that was set for an instant waits for, once that has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reveal_waits: Option<RevealWait>,
 }
 
 /// The step of a breakpoint phase that is played: all contestants begin it together.
@@ -98,6 +101,7 @@ impl RoundNow {
             climb: ClimbNow::of(control, now),
             frozen_at: frozen_at.map(utc_ms),
             revealed: frozen_at.is_some() && facts.freeze.is_revealed(now),
+            reveal_waits: facts.freeze.reveal_waits(now),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
-use crate::live::Figures;
+use crate::live::{Figures, RevealWait};
 pub use crate::live::clock::rfc3339;
 use flowtest_accounts::Ruling;
 use flowtest_contest::ladder::Unbroken;
@@ -136,8 +136,36 @@ pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
 }
 
 /// Why nothing is revealed yet.
-pub fn open_ruling(number: u32) -> String {
-    format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")
+pub fn hides_result((number, waits): (u32, RevealWait)) -> String {
+    match waits {
+        RevealWait::Seal => {
+            format!("Round {number} is not sealed: its last answers are being counted. Wait for that, then reveal the result.")
+        }
+        RevealWait::Ruling => {
+            format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")
+        }
+    }
+}
+
+/// That the board is frozen, and why it still is.
+pub fn frozen(waits: Option<RevealWait>) -> &'static str {
+    match waits {
+        None => "board frozen",
+        Some(RevealWait::Seal) => "board frozen: the reveal waits until the round is sealed",
+        Some(RevealWait::Ruling) => "board frozen: the reveal waits for the word on its validity",
+    }
+}
+
+/// The same for who can do something about it.
+pub fn reveal_waits(waits: RevealWait) -> &'static str {
+    match waits {
+        RevealWait::Seal => {
+            "The instant of the reveal has come, and the round is not sealed: as soon as it is, and is valid, everybody sees the result."
+        }
+        RevealWait::Ruling => {
+            "The instant of the reveal has come, and the round is not valid: as soon as you say whether it counts, everybody sees the result."
+        }
+    }
 }
 
 /// What the organiser said of a round.

@@ -71,6 +71,8 @@ pub struct Known<'a> {
     pub parked_by: Option<&'a str>,
     /// Our own machines are late, or none of them is heard.
     pub is_late: bool,
+    /// No round will follow.
+    pub is_over: bool,
     /// Our scores stand still since.
     pub stale_since_ms: Option<i64>,
 }
@@ -80,6 +82,9 @@ impl Health {
         let say = |tone, title: &str, message: String| Health { tone, title: title.into(), message, since_ms: None };
         if let Some(reason) = known.disqualified {
             return say(Tone::Bad, "Disqualified", format!("By the organisers: {reason}"));
+        }
+        if known.is_over {
+            return say(Tone::Calm, "The contest is over", "Nothing more is asked of your server: it may rest.".into());
         }
         let is_on = known.round == Some(State::Running);
         if let Some(since) = known.stale_since_ms.filter(|_| is_on) {
@@ -247,6 +252,20 @@ mod tests {
             let health = Health::of(&Known { has_endpoint, round, team, tested, ..Known::default() });
             assert_eq!((health.tone, health.title.as_str()), (tone, title), "{round:?} {team:?}");
         }
+    }
+
+    #[test]
+    fn after_the_contest_nobody_is_asked_to_test_a_server() {
+        for tested in [None, Some((false, "refused")), Some((true, "right"))] {
+            for has_endpoint in [false, true] {
+                let round = Some(State::Sealed);
+                let over = Known { has_endpoint, round, tested, is_over: true, ..Known::default() };
+                let health = Health::of(&over);
+                assert_eq!((health.tone, health.title.as_str()), (Tone::Calm, "The contest is over"), "{over:?}");
+            }
+        }
+        let out = Health::of(&Known { disqualified: Some("cheated"), is_over: true, ..Known::default() });
+        assert_eq!(out.title, "Disqualified");
     }
 
     #[test]

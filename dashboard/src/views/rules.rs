@@ -56,7 +56,7 @@ impl Flip {
             Flip::AfterStart { seconds } => {
                 format!("{first} until {} after the start, then {second}", format::duration(seconds))
             }
-            Flip::At { ms } => format!("{first} until {}, then {second}", format::utc_clock(ms)),
+            Flip::At { ms } => format!("{first} until {}, then {second}", format::utc(ms)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The organiser's page: is everything ready, what runs, and every lever.
 
-use crate::live::{Notice, ValidityNow};
+use crate::live::{Notice, RevealWait, ValidityNow};
 use crate::views::audit::Told;
 use crate::views::field::Input;
 use crate::views::screen::ScreenMade;
@@ -253,6 +253,8 @@ pub struct RoundPanel {
     pub freezes_at_ms: Option<i64>,
     /// When what is frozen is shown by itself.
     pub reveals_at_ms: Option<i64>,
+    /// Why it is not, though that has come.
+    pub reveal_waits: Option<RevealWait>,
     /// Where that is planned to be.
     pub reveal: Field,
     /// Where a freeze is planned to be.

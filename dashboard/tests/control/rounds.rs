@@ -1,7 +1,7 @@
 //! Rounds from arming to their seal, by the clock, by the organiser, and across deaths of the dashboard.
 
 use crate::stage::{CONTEST, SECOND, Stage, rows};
-use flowtest_accounts::{Actor, RoundResult, User};
+use flowtest_accounts::{Actor, RoundResult, Ruling, User};
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::{Climbs, HoldSums};
 use flowtest_contest::ladder::Unbroken;
@@ -12,9 +12,10 @@ use flowtest_contract::{RoundId, RoundValidity, StreamId};
 use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_dashboard::control::settings::Settings;
+use flowtest_dashboard::control::show::Show;
 use flowtest_dashboard::control::{ChangeError, Sealing};
 use flowtest_dashboard::live::clock::ContestClock;
-use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig, UserKey};
+use flowtest_dashboard::live::{Feed, FeedConfig, HubConfig, RevealWait, UserKey};
 use flowtest_scoreboard::RedisAddress;
 use flowtest_testkit::{WAIT_MAX, wait_until};
 
@@ -211,6 +212,63 @@ async fn seconds_in_which_nobody_held_a_share_are_not_valid_in_a_sealed_round() 
     let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
     assert_eq!(kept.validity(), Some(RoundValidity { seconds: 60, ..said }));
     assert!(kept.wants_ruling(), "the organiser is asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_it() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let (ada, begin) = (stage.by(&stage.ada), stage.now);
+    // The round begins in ten seconds and lasts sixty. What reveals itself before its end has nothing to wait for.
+    let end = begin + 70 * SECOND;
+    let plan = async |stage: &Stage, at: UtcUs| {
+        let wanted = |_: Show| Show::default().freeze(begin, begin)?.reveal_later(Some(at), begin);
+        stage.controller.set_show(None, wanted, &ada, stage.now).await.expect("it is planned");
+    };
+    let freeze = |stage: &Stage| stage.controller.watch_facts().borrow().freeze;
+    let (round, publisher) = stage.play().await;
+    plan(&stage, UtcUs(end.0 - 1)).await;
+    assert!(freeze(&stage).is_revealed(stage.now));
+    plan(&stage, end).await;
+    assert_eq!((freeze(&stage).is_revealed(end), freeze(&stage).reveal_waits(end)), (false, Some(RevealWait::Seal)));
+    assert_eq!(freeze(&stage).reveal_waits(UtcUs(end.0 - 1)), None, "its instant has not come");
+    // What is hidden is not shown by another freeze either.
+    let show = stage.controller.show().waiting(true);
+    assert!(show.freeze(stage.now, stage.now).is_err() && show.reveal(stage.now).is_ok());
+    stage.reopen().await;
+    assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
+
+    publisher.note_validity(RoundValidity { seconds: 60, valid_seconds: 20, due: 17, void: 0 });
+    publisher.end(2, rows(&[10, 7]), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    assert_eq!(stage.control().state, State::Sealed);
+    let later = stage.now + 3_600 * SECOND;
+    for at in [stage.now, later] {
+        assert_eq!((freeze(&stage).is_revealed(at), freeze(&stage).reveal_waits(at)), (false, Some(RevealWait::Ruling)));
+    }
+    plan(&stage, UtcUs(end.0 - 1)).await;
+    assert!(freeze(&stage).is_revealed(stage.now), "what had revealed itself is not frozen again");
+    plan(&stage, end).await;
+    stage.controller.rule(None, round, Ruling::Count, "", &ada, stage.now).await.expect("the word");
+    assert_eq!((freeze(&stage).is_revealed(stage.now), freeze(&stage).reveal_waits(stage.now)), (true, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reveal_for_the_end_of_a_round_does_not_come_before_an_end_that_a_pause_puts_off() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    let (ada, begin) = (stage.by(&stage.ada), stage.now);
+    let end = begin + 70 * SECOND;
+    let wanted = |show: Show| show.freeze(begin, begin)?.reveal_later(Some(end), begin);
+    stage.controller.set_show(None, wanted, &ada, begin).await.expect("it is planned");
+    let freeze = |stage: &Stage| stage.controller.watch_facts().borrow().freeze;
+    stage.arm().await;
+    stage.turn_at(begin + 10 * SECOND).await;
+    stage.change(Change::Pause).await;
+    assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
+    stage.change(Change::Abort).await;
+    assert!(freeze(&stage).is_revealed(end), "there is nothing to wait for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -167,6 +167,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 paused_at: None,
                 frozen_at: None,
                 revealed: false,
+                reveal_waits: None,
             }),
             due: Some(Due {
                 version: "v1",
@@ -685,6 +686,7 @@ fn setting(layout: Layout) -> SettingPage {
             freezes_at_ms: Some(NOW_MS + 1_800_000),
             freeze: Field::default(),
             reveals_at_ms: Some(NOW_MS + 2_400_000),
+            reveal_waits: None,
             reveal: Field::default(),
             show_version: 4,
             past: vec![PastRound {

@@ -241,14 +241,22 @@ async fn draining(site: &Site) -> (RoundId, UtcUs) {
 async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
     let site = with_alice().await;
     let mut ada = site.admin("ada").await;
+    ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     let (round, later) = draining(&site).await;
+    // Nor is its result shown before that.
+    for lever in ["/setting/reveal", "/setting/unfreeze"] {
+        ada.follow(lever, &[]).await.says("Round 1 is not sealed: its last answers are being counted");
+    }
+    for path in ["/chart?view=reveal", "/api/reveal?step=1"] {
+        assert_eq!(ada.get(path).await.status, StatusCode::CONFLICT, "{path}");
+    }
     let turn = async || site.app.controller.automation().turn(0, false, later).await;
     let key = flowtest_scoreboard::keys::round("finals", &round);
     let lost = "The round waits for streams of generators that are not heard: Seal\u{2026} names them and what to do.";
     // Redis has lost it: nobody can be named.
     turn().await;
     let page = ada.get("/setting").await;
-    page.says("<li>Seal: ").says("flowtest-loadgen rebuild");
+    page.says("<li data-local-text>Seal: ").says("flowtest-loadgen rebuild");
     assert!(!page.body.contains("Nothing needs attention"), "{}", page.body);
     assert!(!page.body.contains("All streams have ended"), "{}", page.body);
     // A stream has no end. One that is heard ends it by itself.

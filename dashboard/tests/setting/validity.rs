@@ -7,7 +7,7 @@ use flowtest_contest::lifecycle::{Change, change};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
-use flowtest_dashboard::live::{Audience, Seen};
+use flowtest_dashboard::live::{Audience, RevealWait, Seen};
 use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::documents::generator_health;
 use salvo::http::StatusCode;
@@ -144,7 +144,7 @@ async fn a_board_that_has_revealed_itself_is_not_frozen_again_by_a_round_that_is
     until(&site, |_| site.app.feed.facts().freeze.reveal_at.is_some()).await;
     until(&site, |_| !is_frozen()).await;
     seal(&site, &alice, NOT_VALID).await;
-    until(&site, |_| site.app.feed.facts().unruled() == Some(1)).await;
+    until(&site, |_| site.app.feed.facts().freeze.unruled_since.is_some()).await;
     assert!(!is_frozen());
 }
 
@@ -173,9 +173,16 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
         ada.get(path).await.says(OPEN);
     }
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
-    ada.follow("/setting/reveal-at", &[("at", "+30m")]).await.says("is revealed at");
-    until(&site, |_| site.app.feed.facts().freeze.at.is_some()).await;
-    assert_eq!(site.app.feed.facts().freeze.reveal_at, None);
+    ada.follow("/setting/reveal-at", &[("at", "+1s")]).await.says("is revealed at");
+    let freeze = || site.app.feed.facts().freeze;
+    until(&site, |_| freeze().reveal_waits(utc_us()) == Some(RevealWait::Ruling)).await;
+    assert!(freeze().holds(utc_us()).is_some());
+    ada.get("/setting").await.says("as soon as you say whether it counts, everybody sees the result");
+    for path in ["/setting", "/chart", "/chart?view=projector"] {
+        ada.get(path).await.says("board frozen: the reveal waits for the word on its validity");
+    }
+    ada.get("/api/standings").await.says("\"reveal_waits\":\"ruling\"");
+    ada.follow("/setting/freeze", &[]).await.says("is frozen already");
     for lever in ["/setting/reveal", "/setting/unfreeze"] {
         ada.follow(lever, &[]).await.says(FIRST);
     }
@@ -187,7 +194,7 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     lacks(&voided, QUESTION);
     until_carried(&site, 0).await;
     lacks(&ada.get("/chart").await, OPEN);
-    assert!(site.app.feed.facts().freeze.reveal_at.is_some());
+    assert!(freeze().is_revealed(utc_us()) && freeze().reveal_waits(utc_us()).is_none());
     ada.follow("/setting/unfreeze", &[]).await.says("Everybody sees the board as it is");
     let results = site.app.accounts.results_of(ROUND).await.expect("results");
     assert_eq!(results[0].points, 10, "it stays in the record");

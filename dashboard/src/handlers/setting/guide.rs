@@ -25,14 +25,25 @@ pub(super) fn steps(situation: &Situation, known: Known<'_>) -> Vec<GuideStep> {
     if known.has_played {
         return Vec::new();
     }
-    vec![
+    let before = [
         settings(known),
         people(situation, known),
         generator(situation, known),
         endpoints(situation),
         networks(situation, known),
         house(situation),
-    ]
+    ];
+    let arm = arm(before.iter().all(|step| step.done));
+    before.into_iter().chain([arm]).collect()
+}
+
+/// The last one, which ends the list.
+fn arm(is_next: bool) -> GuideStep {
+    let text = match is_next {
+        true => "All is there: choose a start, and press Arm.",
+        false => "Comes last: a start is chosen, and the round begins by itself.",
+    };
+    GuideStep { link: Some(("/setting#round".to_owned(), "To the round")), ..step(false, "Arm", text) }
 }
 
 fn step(done: bool, title: &'static str, text: impl Into<String>) -> GuideStep {
@@ -153,7 +164,7 @@ mod tests {
     fn from_nothing_each_step_says_the_next_one() {
         let steps = steps(&Situation::default(), NEW);
         let to_do: Vec<&GuideStep> = steps.iter().filter(|step| !step.done).collect();
-        assert_eq!(to_do.len(), 6, "{steps:?}");
+        assert_eq!(to_do.len(), 7, "{steps:?}");
         assert!(to_do.iter().all(|step| step.command.is_some() || step.link.is_some()), "{to_do:?}");
         let command = steps.iter().find_map(|step| step.command.as_deref().filter(|line| line.contains("loadgen")));
         let wanted = "flowtest-loadgen serve --contest finals --redis redis://10.0.0.1:6379/ --journal journal";

@@ -208,7 +208,7 @@ fn unheard(id: &str, beat: UtcUs, age_s: u64, mark: Mark, message: String) -> Ge
 fn in_round(share: &GeneratorShare, health: &GeneratorHealth) -> (Mark, String) {
     let (mark, found) = readiness::judge_generator(&GeneratorHealth { round: None, ..health.clone() });
     let plays = matches!(share.state, ShareState::Plays { .. } | ShareState::Begins { .. });
-    let at = share.state.at().map_or_else(String::new, |at| format!(" {}", format::utc_clock(utc_ms(at))));
+    let at = share.state.at().map_or_else(String::new, |at| format!(" {}", format::utc(utc_ms(at))));
     let does = as_message(&format!("{}{at}", share.state.message()));
     let mark = if plays { mark } else { mark.max(Mark::Warn) };
     (mark, format!("{does} {found}"))

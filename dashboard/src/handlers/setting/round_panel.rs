@@ -71,7 +71,8 @@ pub(super) fn round(
         Sealing::Trouble(why) if state == State::Draining => Some(as_message(why)),
         _ => None,
     };
-    let show = app.controller.show();
+    let reveal_waits = app.feed.facts().freeze.reveal_waits(now);
+    let show = app.controller.show().waiting(reveal_waits.is_some());
     RoundPanel {
         number: if state == State::Draft { last + 1 } else { last },
         state,
@@ -95,6 +96,7 @@ pub(super) fn round(
         freezes_at_ms: show.freeze_at.filter(|at| *at > now).map(utc_ms),
         freeze: Field::default(),
         reveals_at_ms: show.reveal_at.filter(|at| *at > now && !show.revealed).map(utc_ms),
+        reveal_waits,
         reveal: Field::default(),
         show_version: app.controller.show_version(),
         invalid: rounds.iter().rev().filter_map(invalid).collect(),

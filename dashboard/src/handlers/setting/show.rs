@@ -10,7 +10,7 @@ use crate::handlers::form::field;
 use crate::handlers::frame::{self, show, show_again};
 use crate::handlers::site::Site;
 use crate::middleware::viewer::Viewer;
-use crate::views::format::open_ruling;
+use crate::views::format::hides_result;
 use crate::views::qr::Qr;
 use crate::views::screen::ScreenMade;
 use crate::views::{Field, Level};
@@ -38,12 +38,19 @@ async fn set(
     }
 }
 
+/// Whether what was set to be revealed by now waits for a round.
+fn waits(app: &App) -> bool {
+    app.feed.facts().freeze.reveal_waits(app.now()).is_some()
+}
+
 /// Freezes now, or at the instant of the field `at`.
 #[handler]
 pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let (typed, zone, now) = (field(req, "at").await, field(req, "zone").await, App::of(depot).now());
+    let waits = waits(App::of(depot));
     if typed.is_empty() {
-        return set(req, depot, res, |show| show.freeze(now, now), "The board is frozen for everybody else.").await;
+        let freeze = |show: Show| show.waiting(waits).freeze(now, now);
+        return set(req, depot, res, freeze, "The board is frozen for everybody else.").await;
     }
     let wanted = match instant::at(&typed, &zone, now) {
         Ok(at) if at <= now => Err("that is over: press Freeze the board to freeze it now".to_owned()),
@@ -52,7 +59,7 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     match wanted {
         Ok(at) => {
             let done = format!("The board freezes at {}.", instant::rfc3339(at));
-            set(req, depot, res, |show| show.freeze(at, now), &done).await
+            set(req, depot, res, |show| show.waiting(waits).freeze(at, now), &done).await
         }
         Err(message) => {
             let freeze = Some(Field::wrong(typed, as_message(&message)));
@@ -61,27 +68,21 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
     }
 }
 
-/// What is hidden stays so while nobody has said whether a round counts: the room sees no result that may still change.
-async fn open_question(depot: &Depot) -> Result<Option<String>, RequestError> {
-    let rounds = App::of(depot).accounts.rounds().await?;
-    Ok(rounds.iter().find(|round| round.wants_ruling()).map(|round| open_ruling(round.number)))
-}
-
 #[handler]
 pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    if let Some(question) = open_question(depot).await? {
-        return frame::refused(depot, res, PATH, question);
+    if let Some(round) = App::of(depot).controller.hides_result().await? {
+        return frame::refused(depot, res, PATH, hides_result(round));
     }
     set(req, depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
 }
 
 #[handler]
 pub async fn reveal_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    if let Some(question) = open_question(depot).await? {
-        return frame::refused(depot, res, PATH, question);
+    if let Some(round) = App::of(depot).controller.hides_result().await? {
+        return frame::refused(depot, res, PATH, hides_result(round));
     }
-    let now = App::of(depot).now();
-    set(req, depot, res, |show| show.reveal(now), "Everybody sees the result.").await
+    let (now, waits) = (App::of(depot).now(), waits(App::of(depot)));
+    set(req, depot, res, |show| show.waiting(waits).reveal(now), "Everybody sees the result.").await
 }
 
 /// Shows by itself what is frozen, at the instant of the field `at`; left empty, not by itself.
