@@ -74,7 +74,8 @@ pub fn unplayed(control: &Control, generators: &[SeenGenerator], now: UtcUs) -> 
     if control.state == State::Paused || all.is_empty() || all.iter().any(plays) {
         return None;
     }
-    let why: Vec<String> = all.iter().take(NAMED_MAX).map(|one| format!("{} {}", one.id, one.state.message())).collect();
+    let why: Vec<String> =
+        all.iter().take(NAMED_MAX).map(|one| format!("{} {}", one.id, one.state.message())).collect();
     let more = all.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let why = why.join("; ");

@@ -311,10 +311,16 @@ async fn where_another_dashboard_steers_each_lever_says_why_it_does_nothing_and_
         page.says("End that one, and this one steers");
     }
     let mut team = site.sign_in(alice.clone()).await;
-    team.follow("/index/endpoint", &[("endpoint", "other.test")]).await.says("the contest is steered from another site");
+    team.follow("/index/endpoint", &[("endpoint", "other.test")])
+        .await
+        .says("the contest is steered from another site");
     let endpoint = site.app.accounts.endpoint_of(alice.id).await.expect("endpoints").expect("hers");
     let now = site.app.accounts.user(alice.id).await.expect("users").expect("alice");
-    assert_eq!((endpoint.endpoint.as_str(), now.disqualified.is_some()), ("http://alice.test/", false), "nothing is done");
+    assert_eq!(
+        (endpoint.endpoint.as_str(), now.disqualified.is_some()),
+        ("http://alice.test/", false),
+        "nothing is done"
+    );
     assert_eq!(site.redis.scoreboard().read_control("finals").expect("Redis answers"), before);
     let state = site.redis.scoreboard().read_streams("finals", &round).expect("Redis answers").expect("the round");
     assert!(state.iter().all(|stream| !stream.abandoned), "{state:?}");

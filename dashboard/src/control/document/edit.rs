@@ -190,7 +190,8 @@ impl Edit<'_> {
                 return Ok(None);
             }
         }
-        self.save(Some(ours.revision), split_as(&ours, found), "A generator has split the requests anew.", by, now).await
+        self.save(Some(ours.revision), split_as(&ours, found), "A generator has split the requests anew.", by, now)
+            .await
     }
 
     /// Saves the settings. `expected` as for [`Edit::change`]. Each saving is a revision of the control document, so

@@ -338,7 +338,8 @@ mod tests {
 
     #[test]
     fn the_database_has_them_in_these_words() {
-        let left = Stop::Leave { contestant: "alice".to_owned(), endpoint: "10.0.0.1:81".parse().expect("an endpoint") };
+        let left =
+            Stop::Leave { contestant: "alice".to_owned(), endpoint: "10.0.0.1:81".parse().expect("an endpoint") };
         let all = [
             Stop::Halt,
             Stop::Pause(ROUND),
@@ -349,7 +350,8 @@ mod tests {
             Stop::Disallow("10.0.0.0/8".parse().expect("a network")),
             left,
         ];
-        let text = r#"["halt",{"pause":"ID"},{"end":"ID"},{"abort":"ID"},{"park":"alice"},{"deny":"10.0.0.7:80"},"#.to_owned()
+        let text = r#"["halt",{"pause":"ID"},{"end":"ID"},{"abort":"ID"},{"park":"alice"},{"deny":"10.0.0.7:80"},"#
+            .to_owned()
             + r#"{"disallow":"10.0.0.0/8"},{"leave":{"contestant":"alice","endpoint":"http://10.0.0.1:81/"}}]"#;
         let text = text.replace("ID", &ROUND.to_string());
         assert_eq!(serde_json::to_string(&all).expect("JSON"), text);

@@ -77,7 +77,12 @@ pub(super) fn redis(list: &mut List, situation: &Situation) {
     match trouble {
         Some(trouble) => list.add(Group::Platform, "Redis", Mark::No, trouble),
         None if situation.steered_elsewhere.is_some() => {
-            list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds another dashboard's document.");
+            list.add(
+                Group::Platform,
+                "Redis",
+                Mark::Go,
+                "Redis answers, takes writes and holds another dashboard's document.",
+            );
         }
         None => list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds our document."),
     }

@@ -14,8 +14,8 @@ pub use answers::{practice_report, probe_answer};
 pub use page::show_page;
 
 use crate::app::App;
-use crate::control::contestants::EndpointSet;
 use crate::control::ChangeError;
+use crate::control::contestants::EndpointSet;
 use crate::control::readiness::is_heard;
 use crate::control::requests::{Practice, Write};
 use crate::error::RequestError;

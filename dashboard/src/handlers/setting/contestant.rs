@@ -3,8 +3,8 @@
 use super::page::{self, Typed};
 use super::{as_message, told_at};
 use crate::app::App;
-use crate::control::contestants::EndpointSet;
 use crate::control::ChangeError;
+use crate::control::contestants::EndpointSet;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show_again};
