@@ -3,7 +3,7 @@
 
 use super::contest_panel::{change, conflict, contest_form};
 use super::plan_panel::{self, Fleet};
-use super::{declined, told};
+use super::{declined, told, told_at};
 use crate::app::App;
 use crate::control::difference::{Changed, announcement, difference};
 use crate::control::form::{FieldError, SettingsForm};
@@ -111,7 +111,7 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
             Err(error) => return declined(depot, res, &error),
             Ok((made, done)) => {
                 return match made {
-                    Some(made) => told(depot, res, Ok(made), &done),
+                    Some(made) => told_at(depot, res, PATH, Ok(made), &done),
                     None => frame::done(depot, res, PATH, done),
                 };
             }
