@@ -3,11 +3,12 @@
 use super::stops::{Stop, refusals, stopped_as};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
+use crate::control::platform;
 use crate::control::settings::Settings;
 use crate::control::show::Show;
 use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::lifecycle::{self, Change};
-use flowtest_contest::{Control, Refusal, State};
+use flowtest_contest::{Control, Refusal, State, policy};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use tokio::sync::MutexGuard;
 
 /// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Entries of `deny` that settings have at most: with the platform's own addresses nobody could read a longer document.
+const DENIED_MAX: usize = policy::ENTRIES_MAX - platform::ENTRIES_MAX;
 
 /// How many revisions of ours are looked at for one that somebody has gone on from.
 pub(super) const HISTORY: u32 = 100;
@@ -205,6 +209,14 @@ impl Edit<'_> {
     ) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
         document.check_fresh(expected).await?;
+        if settings.policy.deny.len() > DENIED_MAX {
+            return Err(ChangeError::Field {
+                field: "deny",
+                message: format!(
+                    "at most {DENIED_MAX} entries can be denied beside the platform's own addresses: write wider networks"
+                ),
+            });
+        }
         document.settings.put(&document.accounts, settings, by, now).await?;
         if let Some(made) = self.follow_people_at_any_rate(by, now).await? {
             return Ok(Some(made));
