@@ -19,6 +19,14 @@ fn subject(user: UserId) -> String {
     format!("user:{user}")
 }
 
+/// An endpoint that is saved.
+#[derive(Clone, Debug)]
+pub struct EndpointSet {
+    pub endpoint: Endpoint,
+    /// Why generators go on where they went, in words for an organiser. None: they know of it, or nothing goes there yet.
+    pub untold: Option<String>,
+}
+
 impl Controller {
     /// Whether generators ask an endpoint as soon as it is set: then setting it is a test of it.
     pub fn tests_what_is_set(&self) -> bool {
@@ -26,7 +34,13 @@ impl Controller {
     }
 
     /// Sets somebody's endpoint. What is wrong with it is told as the field `endpoint`.
-    pub async fn set_endpoint(&self, user: &User, text: &str, by: &Actor, now: UtcUs) -> Result<Endpoint, ChangeError> {
+    pub async fn set_endpoint(
+        &self,
+        user: &User,
+        text: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<EndpointSet, ChangeError> {
         let wrong = |message: String| ChangeError::Field { field: "endpoint", message };
         if user.role != Role::Staff {
             return Err(wrong("admins do not play: register a contestant's account for a server".to_owned()));
@@ -34,6 +48,7 @@ impl Controller {
         let endpoint: Endpoint =
             text.trim().parse().map_err(|error: flowtest_contest::EndpointError| wrong(error.to_string()))?;
         let edit = self.document.edit().await;
+        self.document.check_steering()?;
         let settings = self.document.enforced_settings();
         let is_own = by.user == Some(user.id);
         settings.policy.judge_endpoint(&endpoint).map_err(|error| {
@@ -48,15 +63,31 @@ impl Controller {
             )));
         }
         self.accounts.set_endpoint(user.id, Some(&endpoint.to_string()), by, now).await?;
-        edit.follow_people(&Actor::program(), now).await?;
+        let made = edit.follow_people(&Actor::program(), now).await?;
         drop(edit);
         self.document.tell_feed().await?;
-        Ok(endpoint)
+        let untold = self.untold_endpoint(user, &endpoint, made);
+        Ok(EndpointSet { endpoint, untold })
+    }
+
+    /// Why generators do not go where somebody plays from now on.
+    fn untold_endpoint(&self, user: &User, endpoint: &Endpoint, made: Option<Made>) -> Option<String> {
+        let status = self.status();
+        if let Some(why) = made.and_then(|made| made.unpublished).or(status.conflict.map(|conflict| conflict.message)) {
+            return Some(why);
+        }
+        let control = self.control().filter(|_| self.document.is_playing())?;
+        let (name, _) = control.ids.iter().find(|(_, id)| **id == id_of(user.id.0))?;
+        let played = control.contest.contestants.iter().find(|one| one.name == *name)?;
+        (played.endpoint != *endpoint).then(|| {
+            format!("the round that is on goes on at {}, for its contestants cannot move there now", played.endpoint)
+        })
     }
 
     /// Takes an endpoint away. Not while its owner plays: that would be a way out of losing points.
     pub async fn reset_endpoint(&self, user: UserId, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
+        self.document.check_steering()?;
         let plays = self.control().is_some_and(|control| control.ids.values().any(|id| *id == id_of(user.0)));
         if self.document.is_playing() && plays {
             let message =
@@ -137,25 +168,36 @@ impl Controller {
         self.change(None, Change::Park { contestant: user.name.clone(), parked }, &what, by, now).await
     }
 
-    /// Disqualifies a contestant: it gets no traffic any more, and no place in the next round.
-    pub async fn disqualify(&self, user: &User, reason: &str, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
+    /// Disqualifies a contestant: it gets no traffic any more, and no place in the next round. Says what was changed in a round
+    /// that is on.
+    pub async fn disqualify(
+        &self,
+        user: &User,
+        reason: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
+        self.document.check_steering()?;
         self.accounts.disqualify(user.id, reason, by, now).await?;
         let plays =
             self.control().is_some_and(|control| control.contest.contestants.iter().any(|one| one.name == user.name));
-        if plays && self.document.is_playing() {
-            self.set_parked(user, true, by, now).await?;
-        }
+        let made = match plays && self.document.is_playing() {
+            true => Some(self.set_parked(user, true, by, now).await?),
+            false => None,
+        };
         self.follow_people(&Actor::program(), now).await?;
-        Ok(())
+        Ok(made)
     }
 
-    /// Takes a disqualification back. In a round that is on, the contestant gets traffic again.
-    pub async fn requalify(&self, user: &User, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
+    /// Takes a disqualification back. In a round that is on, the contestant gets traffic again: what was changed there.
+    pub async fn requalify(&self, user: &User, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+        self.document.check_steering()?;
         self.accounts.requalify(user.id, by, now).await?;
-        if self.control().is_some_and(|control| control.parked.contains(&user.name)) {
-            self.set_parked(user, false, by, now).await?;
-        }
+        let made = match self.control().is_some_and(|control| control.parked.contains(&user.name)) {
+            true => Some(self.set_parked(user, false, by, now).await?),
+            false => None,
+        };
         self.follow_people(&Actor::program(), now).await?;
-        Ok(())
+        Ok(made)
     }
 }

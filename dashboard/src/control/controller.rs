@@ -6,10 +6,11 @@ use super::automation::{Automation, Sealing, Seen};
 use super::document::{Conflict, Document, Made, Published};
 use super::error::{ChangeError, OpenError};
 use super::link::Link;
-use super::readiness::{self, Check, Contestant, DatabaseHealth, House, Situation, Unsaved};
+use super::readiness::{self, Check, Contestant, DatabaseHealth, House, Mark, Situation, Unsaved};
 use super::requests::{Owner, Requests};
 use super::roster::{HOUSE, Roster, user_in};
 use super::settings::Settings;
+use super::shares::unplayed;
 use super::show::Show;
 use crate::live::{Facts, RevealWait};
 use crate::live::clock::ContestClock;
@@ -50,6 +51,8 @@ pub struct Status {
     pub steered_elsewhere: Option<String>,
     /// What Redis holds that is newer than ours.
     pub conflict: Option<Conflict>,
+    /// What was stopped here without generators being told yet, and why.
+    pub untold: Option<String>,
     /// How far the sealing of a draining round is.
     pub sealing: Sealing,
     /// All generators that Redis knows of.
@@ -69,18 +72,20 @@ pub struct Status {
 }
 
 impl Status {
-    /// Why a round that drains is not sealed by itself, where somebody is to do something about it: a generator that is heard
-    /// ends its stream by itself.
-    fn unsealed(&self, control: &Control, now: UtcUs) -> Option<String> {
+    /// Why a round that drains is not sealed by itself, where somebody is to know of it: a generator that is heard ends its
+    /// stream by itself.
+    fn unsealed(&self, control: &Control, now: UtcUs) -> Option<(Mark, String)> {
         const LOST: &str =
             "The round waits for streams of generators that are not heard: Seal\u{2026} names them and what to do.";
         match &self.sealing {
             _ if control.state != State::Draining => None,
             Sealing::Fine => None,
             Sealing::Missing(streams) => {
-                streams.iter().any(|stream| self.sender(*stream, now).is_none()).then(|| LOST.to_owned())
+                let is_lost = streams.iter().any(|stream| self.sender(*stream, now).is_none());
+                is_lost.then(|| (Mark::No, LOST.to_owned()))
             }
-            Sealing::Trouble(why) => Some(why.clone()),
+            Sealing::Returning(how) => Some((Mark::Warn, how.clone())),
+            Sealing::Trouble(why) => Some((Mark::No, why.clone())),
         }
     }
 
@@ -202,13 +207,14 @@ impl Controller {
     }
 
     pub fn status(&self) -> Status {
-        let Published { redis, is_unwritten, conflict } = self.document.published();
+        let Published { redis, is_unwritten, conflict, untold } = self.document.published();
         let Seen { sealing, generators, may_play, due_revision, trouble, database, .. } = self.automation.last_seen();
         Status {
             redis,
             is_unwritten,
             steered_elsewhere: self.document.steered_elsewhere(),
             conflict,
+            untold,
             sealing,
             generators,
             may_play,
@@ -367,6 +373,12 @@ impl Controller {
             redis: status.redis.clone(),
             unread: self.automation.unread(),
             trouble: status.trouble.clone(),
+            untold: status.untold.clone(),
+            // Whom nobody can hear, or who goes by another document, may well play.
+            unplayed: control
+                .as_ref()
+                .filter(|_| status.redis.is_none() && status.conflict.is_none() && status.steered_elsewhere.is_none())
+                .and_then(|control| unplayed(control, &status.generators, now)),
             unsealed: control.as_ref().and_then(|control| status.unsealed(control, now)),
             is_unwritten: status.is_unwritten,
             steered_elsewhere: status.steered_elsewhere.clone(),

@@ -29,7 +29,7 @@
 
 mod arming;
 pub mod automation;
-mod contestants;
+pub mod contestants;
 mod controller;
 pub mod difference;
 pub mod document;

@@ -12,7 +12,7 @@ use url::Url;
 /// How long names are waited for: a start must not hang on them.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Entries at most; each address that is flooded is compared with all of them.
-const ENTRIES_MAX: usize = 64;
+pub const ENTRIES_MAX: usize = 64;
 /// Of one name, so that none pushes out what another gives, and listeners have room.
 const OF_NAME_MAX: usize = 16;
 /// How long an address stays that a name does not give any more: where a name has many it gives some at a time, and who has moved

@@ -8,6 +8,9 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{GeneratorHealth, SeenGenerator};
 use std::collections::BTreeSet;
 
+/// Generators that are named in one message; the others are counted.
+const NAMED_MAX: usize = 3;
+
 /// One generator, heard or named by a split of the round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratorShare {
@@ -62,6 +65,24 @@ pub fn shares(control: &Control, generators: &[SeenGenerator], now: UtcUs) -> Ve
     let mut listed = BTreeSet::new();
     let everybody = named.chain(heard).filter(|id| listed.insert(*id));
     everybody.map(|id| GeneratorShare { id: id.clone(), state: state(control, id, generators, now) }).collect()
+}
+
+/// Why nobody plays the round that is armed or running, as far as generators say. None: somebody does, or will.
+pub fn unplayed(control: &Control, generators: &[SeenGenerator], now: UtcUs) -> Option<String> {
+    let all = shares(control, generators, now);
+    let plays = |share: &GeneratorShare| matches!(share.state, ShareState::Plays { .. } | ShareState::Begins { .. });
+    if control.state == State::Paused || all.is_empty() || all.iter().any(plays) {
+        return None;
+    }
+    let why: Vec<String> =
+        all.iter().take(NAMED_MAX).map(|one| format!("{} {}", one.id, one.state.message())).collect();
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let why = why.join("; ");
+    Some(format!(
+        "No generator is known to play this round ({why}{more}): nothing is sent. One that can play joins by itself: start or mend \
+         one, and pause or abort the round until then. With nobody to play it, it is never sealed."
+    ))
 }
 
 fn state(control: &Control, id: &str, generators: &[SeenGenerator], now: UtcUs) -> ShareState {
@@ -219,6 +240,23 @@ mod tests {
         let armed = told(5, &all(5, Some(seen("g3", at(5), Some(at(1))))));
         assert_eq!(armed[0].1, ShareState::Begins { index: 0, of: 3, at: START });
         assert!(shares(&Control { state: State::Sealed, ..control(50) }, &[], at(50)).is_empty());
+    }
+
+    #[test]
+    fn that_nobody_plays_is_told_with_what_each_lacks() {
+        let at = |second: u64| NOW + second * SECOND;
+        let told = |second: u64, generators: &[SeenGenerator]| unplayed(&control(second), generators, at(second));
+        let plays = |second| seen("g1", at(second), Some(NOW));
+        let mut cannot = seen("g2", at(15), None);
+        cannot.health.as_mut().expect("it is heard").trouble = Some("no disk".into());
+        assert_eq!(told(15, &[plays(15), cannot.clone()]), None);
+        let message = told(15, &[cannot]).expect("nobody plays");
+        assert!(message.contains("g1 is not heard") && message.contains("g2 plays nothing: no disk"), "{message}");
+        // Those that are ready before the start will play.
+        assert_eq!(told(5, &[seen("g1", at(5), None)]), None);
+        assert!(told(5, &[]).expect("nobody is there").contains("g3 is not heard"));
+        let paused = Control { state: State::Paused, ..control(15) };
+        assert_eq!(unplayed(&paused, &[], at(15)), None, "nothing falls due");
     }
 
     #[test]

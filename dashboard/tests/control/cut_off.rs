@@ -4,6 +4,7 @@
 use crate::stage::{SECOND, Stage};
 use flowtest_contest::lifecycle::{Change, change, follows};
 use flowtest_contest::{Control, State};
+use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_testkit::wait::wait_until_or_async;
 use std::collections::BTreeSet;
@@ -61,6 +62,16 @@ impl Stage {
     async fn untold(&self) -> String {
         let kept = self.controller.accounts().setting("untold_stops").await.expect("it is read");
         kept.map_or("[]".to_owned(), |kept| kept.text)
+    }
+
+    /// Why generators do not know of what was stopped here, where an organiser looks.
+    async fn told(&self) -> Option<String> {
+        let checks = self.controller.readiness(self.now).await.expect("checks");
+        let told = checks.into_iter().find(|check| check.what == "Stop");
+        told.map(|check| {
+            assert_eq!(check.mark, Mark::No, "{check:?}");
+            check.message
+        })
     }
 
     async fn take_over(&self) {
@@ -219,7 +230,22 @@ async fn whoever_ends_a_round_upon_somebody_elses_document_is_told_that_generato
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_that_is_refused_upon_their_document_is_put_there_when_it_may_be() {
+async fn a_stop_that_is_refused_upon_their_document_is_told_until_it_is_put_there_or_nobody_wants_it() {
+    let (mut stage, goes_on) = with_a_pause_that_is_refused().await;
+    let lost = stage.controller.adopt(&stage.by(&stage.ada), stage.now).await.expect_err("it would be lost");
+    assert!(lost.to_string().contains("the round goes on at"), "{lost}");
+    stage.turn_at(goes_on + SECOND).await;
+    assert_eq!(stage.published().map(|found| found.state), Some(State::Paused), "now it may rest");
+    assert_eq!(stage.told().await, None, "it is done");
+    stage.take_over().await;
+    assert_eq!(stage.control().state, State::Paused);
+    let (stage, goes_on) = with_a_pause_that_is_refused().await;
+    stage.change(Change::Resume { at: goes_on + 10 * SECOND, generators: vec!["g1".to_owned()] }).await;
+    assert_eq!(stage.told().await, None, "nobody wants it any more");
+}
+
+/// A round that was paused here, and by somebody else's document goes on at an instant before which no pause may begin.
+async fn with_a_pause_that_is_refused() -> (Stage, UtcUs) {
     let mut stage = Stage::new().await;
     stage.run().await;
     // It was paused there, and goes on in twenty seconds: until then no pause may begin.
@@ -238,8 +264,10 @@ async fn a_stop_that_is_refused_upon_their_document_is_put_there_when_it_may_be(
     })
     .await;
     assert_eq!(stage.published().map(|found| found.state), Some(State::Running), "its lifecycle refuses");
-    stage.turn_at(goes_on + SECOND).await;
-    assert_eq!(stage.published().map(|found| found.state), Some(State::Paused), "now it may rest");
+    let told = stage.told().await.expect("it is told at the same look");
+    assert!(told.contains("the round was paused") && told.contains("the round goes on at"), "{told}");
+    assert!(told.contains("Stop all traffic is done at once"), "the next step: {told}");
+    (stage, goes_on)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,6 +279,9 @@ async fn what_a_generator_has_split_is_taken_over_with_a_stop_that_was_made_mean
         let split = Change::Split { at: stage.now + 3 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
         let theirs = change(&ours, split, stage.now).expect("it is legal");
         stage.redis.kill();
+        let alice = stage.controller.accounts().user_named("alice").await.expect("users").expect("alice");
+        let moved = stage.controller.set_endpoint(&alice, "127.0.0.1:8085", &stage.by(&alice), stage.now).await;
+        assert!(moved.expect("it is saved").untold.is_some(), "nobody is told");
         // Its instant is another one than that which generators come to hear of.
         stage.change_unheard(stop.clone()).await;
         stage.now += 2 * SECOND;
@@ -261,6 +292,7 @@ async fn what_a_generator_has_split_is_taken_over_with_a_stop_that_was_made_mean
         let (now, published) = (stage.control(), stage.published().expect("a document"));
         assert_eq!((stage.controller.status().conflict, &published), (None, &*now), "{stop:?}");
         assert_eq!((now.state, now.timeline.splits.len()), (state, 2), "neither is lost: {now:?}");
+        assert_eq!(now.contest.contestants[0].endpoint.port, 8085, "nor is where she has moved");
         follows(&found, &now).expect("generators go on by what they were told");
         assert_eq!(stage.saved().await, *now);
         if stop == Change::Pause {
@@ -269,6 +301,52 @@ async fn what_a_generator_has_split_is_taken_over_with_a_stop_that_was_made_mean
             follows(&found, &stage.published().expect("a document")).expect("and by its end");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_with_our_stop_upon_it_is_taken_over_also_where_the_answer_of_redis_came_too_late() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let split = Change::Split { at: stage.now + 3 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
+    let theirs = change(&stage.control(), split, stage.now).expect("it is legal");
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    // It does what it was asked to when nobody waits for that any more.
+    stage.redis.command(&["CLIENT", "PAUSE", "1000", "WRITE"]);
+    stage.stop_at_once(Change::Pause).await;
+    let found = stage.turn_until("the stop", |found| found.state == State::Paused).await;
+    stage.turn().await;
+    let now = stage.control();
+    assert_eq!((stage.controller.status().conflict, stage.published().as_ref()), (None, Some(&*now)));
+    assert_eq!((now.state, now.timeline.splits.len()), (State::Paused, 2), "{now:?}");
+    assert_eq!(now.timeline.pauses, found.timeline.pauses, "generators rest by that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_closed_and_left_while_cut_off_is_so_in_somebody_elses_newer_document() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let theirs = (*stage.control()).clone();
+    stage.redis.kill();
+    let (accounts, controller) = (stage.controller.accounts(), &stage.controller);
+    let alice = accounts.user_named("alice").await.expect("users").expect("alice");
+    let moved = controller.set_endpoint(&alice, "127.0.0.1:8085", &stage.by(&alice), stage.now).await;
+    assert!(moved.expect("it is saved").untold.is_some(), "she is told that nobody goes there yet");
+    let mut settings = (*controller.settings()).clone();
+    settings.policy.deny = vec!["127.0.0.9".parse().expect("an entry")];
+    let made = controller.save_settings(None, settings, &stage.by(&stage.ada), stage.now).await;
+    assert!(made.expect("saved").is_some_and(|made| made.unpublished.is_some()), "nobody is told");
+    stage.turn().await;
+    let told = stage.told().await.expect("it is told");
+    assert!(told.contains("alice has left http://127.0.0.1:8081/, 127.0.0.9/32 was denied"), "{told}");
+    stage.reopen().await;
+    let newer = stage.control().revision + 2;
+    stage.back_with(theirs, newer);
+    let found = stage.turn_until("what is closed", |found| !found.contest.policy.deny.is_empty()).await;
+    assert_eq!(found.contest.contestants[0].endpoint.port, 8085);
+    assert_eq!(found.left_out, BTreeSet::from([THEIRS.to_owned()]), "and nothing else is changed");
+    assert!(stage.controller.status().conflict.is_some(), "it is still somebody else's");
+    stage.turn().await;
+    assert_eq!((stage.told().await, stage.untold().await.as_str()), (None, "[]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,7 +365,9 @@ async fn a_stop_that_was_made_while_cut_off_reaches_whoever_has_the_steering_sin
         is_halted.then_some(()).ok_or_else(|| format!("{:?}", stage.controller.status()))
     })
     .await;
-    assert!(stage.controller.status().steered_elsewhere.is_some(), "another one steers");
+    let status = stage.controller.status();
+    assert!(status.steered_elsewhere.is_some(), "another one steers");
+    assert_eq!((status.redis, status.conflict), (None, None), "nothing of before is told for ever");
     stage.turn().await;
     assert!(stage.saved().await.halted && stage.control().halted);
     assert_eq!(stage.untold().await, "[]", "it was told");

@@ -371,6 +371,9 @@ async fn a_round_that_nobody_joined_says_so_and_can_be_aborted() {
     stage.contestant("alice", 8081).await;
     let round = stage.arm().await;
     stage.turn_at(stage.now + 10 * SECOND).await;
+    let (mark, message) = stage.message_of("Play").await;
+    assert!(mark == Mark::No && message.contains("g1 is not heard"), "{message}");
+    assert!(message.contains("pause or abort the round"), "the next step: {message}");
     stage.turn_at(stage.now + 60 * SECOND).await;
     stage.turn().await;
     let Sealing::Trouble(message) = stage.controller.status().sealing else {

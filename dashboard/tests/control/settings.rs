@@ -95,6 +95,8 @@ async fn in_a_round_contestants_move_newcomers_wait_and_nobody_leaves() {
     stage.turn_at(stage.now + 10 * SECOND).await;
     stage.controller.set_endpoint(&alice, "127.0.0.1:8085", &stage.by(&alice), stage.now).await.expect("it moves");
     assert_eq!(stage.control().contest.contestants[0].endpoint.port, 8085);
+    stage.controller.set_endpoint(&alice, "https://127.0.0.1:8085", &stage.by(&alice), stage.now).await.expect("moved");
+    assert_eq!(stage.control().contest.contestants[0].endpoint.to_string(), "https://127.0.0.1:8085/");
     assert_eq!(stage.control().state, State::Running);
     stage.contestant("bob", 8082).await;
     assert_eq!(stage.control().contest.contestants.len(), 1, "a newcomer waits");

@@ -2,6 +2,7 @@
 
 use crate::browser::{Answer, Browser, Site};
 use flowtest_accounts::Actor;
+use flowtest_contest::Control;
 use flowtest_contest::contest::{Load, When};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Ownership;
@@ -50,6 +51,26 @@ async fn five_wrong_fields_are_named_at_once_and_keep_what_was_typed() {
     answer.says("5 fields need another look").says("tomorrow-ish").says("soonish").says("many").says("rate = 0");
     answer.says("is no instant").says("no duration").says("whole number of points").says("Line 3").says("10.0.0.1/8");
     assert_eq!(*site.app.controller.settings(), Default::default(), "nothing is saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_networks_are_denied_as_the_document_has_room_for_beside_the_platforms_own() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let alice = site.contestant("alice").await;
+    let controller = &site.app.controller;
+    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
+    let form = SettingsForm::of(&controller.settings());
+    let entries: Vec<String> = (0..1_000).map(|index| format!("198.18.{}.{}", index / 250, index % 250)).collect();
+    let own = controller.control().expect("a document").contest.policy.deny.len();
+    assert!(own > 0, "the platform's own");
+    for (count, says) in [(1_000, "At most 936 entries can be denied"), (936, "The settings are saved.")] {
+        let deny = entries[..count].join("\n");
+        ada.follow("/setting/contest", &fields(&form, &[("deny", &deny), ("confirm", "yes")])).await.says(says);
+        let control = controller.control().expect("a document");
+        let read = Control::from_json(&control.to_json()).expect("everybody can read it");
+        assert_eq!(read.contest.policy.deny.len(), if count == 936 { 936 + own } else { own });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

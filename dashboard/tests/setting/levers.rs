@@ -259,6 +259,14 @@ async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
     page.says("<li data-local-text>Seal: ").says("flowtest-loadgen rebuild");
     assert!(!page.body.contains("Nothing needs attention"), "{}", page.body);
     assert!(!page.body.contains("All streams have ended"), "{}", page.body);
+    // Whoever still plays it puts it back: that is to be waited for.
+    let mut plays = generator_health("g1", later);
+    plays.round = Some(round);
+    site.redis.scoreboard().write_health("finals", &plays).expect("Redis answers");
+    turn().await;
+    let page = ada.get("/setting").await;
+    page.says("It is being put back: generator g1");
+    assert!(!page.body.contains("<li>Seal: "), "nobody has to do anything: {}", page.body);
     // A stream has no end. One that is heard ends it by itself.
     let stream = flowtest_contract::StreamId::from_bits(1);
     let text = |text: &str| text.as_bytes().to_vec();
@@ -278,6 +286,79 @@ async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
         assert_eq!(page.body.contains(lost), !is_heard, "{}", page.body);
         page.says("Streams that have not ended");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_another_dashboard_steers_each_lever_says_why_it_does_nothing_and_what_to_do() {
+    let site = with_alice().await;
+    let (mut ada, alice) = (site.admin("ada").await, site.app.accounts.user_named("alice").await);
+    let alice = alice.expect("users").expect("alice");
+    let (round, later) = draining(&site).await;
+    let key = flowtest_scoreboard::keys::round("finals", &round);
+    let stream = flowtest_contract::StreamId::from_bits(1);
+    let text = |text: &str| text.as_bytes().to_vec();
+    let fields = [("state", text("running")), ("streams", text(&stream.to_string()))];
+    site.redis.set_hash(&key, &fields.map(|(name, it)| (name.to_owned(), it)));
+    site.app.controller.automation().turn(0, false, later).await;
+    let before = site.redis.scoreboard().read_control("finals").expect("Redis answers");
+    let other = flowtest_contract::StreamId::from_bits(9).to_string();
+    site.redis.command(&["SET", &flowtest_scoreboard::keys::steering("finals"), &other]);
+    let told = |page: &str| page.matches("nother dashboard, with another database, steers contest").count();
+    let on_page = told(&until(&mut ada, "Steered elsewhere").await.body);
+    let (stream, team) = (stream.to_string(), format!("/setting/contestant/{}", alice.id));
+    let abandoned = [("abandon", stream.as_str()), ("reason", "its disk is gone")];
+    let levers = ["pause", "stop", "abort", "next"].map(|lever| format!("/setting/round/{lever}"));
+    let of_team = ["park", "disqualify", "probe"].map(|action| format!("{team}/{action}"));
+    let mut asked: Vec<(String, &[(&str, &str)])> =
+        levers.into_iter().chain(of_team).map(|path| (path, &[("reason", "it relays")][..])).collect();
+    asked.push((format!("{team}/endpoint"), &[("endpoint", "other.test")]));
+    asked.push(("/setting/round/seal".to_owned(), &abandoned));
+    asked.push(("/setting/halt".to_owned(), &[("halted", "no")]));
+    asked.push(("/setting/adopt".to_owned(), &[]));
+    for (path, fields) in asked {
+        let page = ada.follow(&path, fields).await;
+        assert_eq!(told(&page.body), on_page + 1, "as the answer, too: {path}: {}", page.body);
+        page.says("End that one, and this one steers");
+    }
+    let mut team = site.sign_in(alice.clone()).await;
+    team.follow("/index/endpoint", &[("endpoint", "other.test")])
+        .await
+        .says("the contest is steered from another site");
+    let endpoint = site.app.accounts.endpoint_of(alice.id).await.expect("endpoints").expect("hers");
+    let now = site.app.accounts.user(alice.id).await.expect("users").expect("alice");
+    assert_eq!(
+        (endpoint.endpoint.as_str(), now.disqualified.is_some()),
+        ("http://alice.test/", false),
+        "nothing is done"
+    );
+    assert_eq!(site.redis.scoreboard().read_control("finals").expect("Redis answers"), before);
+    let state = site.redis.scoreboard().read_streams("finals", &round).expect("Redis answers").expect("the round");
+    assert!(state.iter().all(|stream| !stream.abandoned), "{state:?}");
+    ada.follow("/setting/halt", &[("halted", "yes")]).await.says("All traffic is stopped; but another dashboard");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_done_to_a_team_without_redis_says_who_does_not_know() {
+    let mut site = with_alice().await;
+    let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
+    beat(&site);
+    site.admin("ada")
+        .await
+        .follow("/setting/round/arm", &[("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")])
+        .await
+        .says("The round is armed");
+    site.redis.kill();
+    let mut team = site.sign_in(alice.clone()).await;
+    let page = team.follow("/index/endpoint", &[("endpoint", "other.test")]).await;
+    page.says("It is saved, and no requests go there yet");
+    assert!(!page.body.contains("Redis"), "that is the organisers': {}", page.body);
+    let mut bea = site.admin("bea").await;
+    let form = [("reason", "it relays"), ("endpoint", "third.test")];
+    for action in ["endpoint", "park", "disqualify", "requalify"] {
+        let page = bea.follow(&format!("/setting/contestant/{}/{action}", alice.id), &form).await;
+        page.says("enerators do not know of it yet");
+    }
+    bea.get("/setting").await.says("<li>Stop: Generators do not know yet that alice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,8 @@ pub enum Sealing {
     Fine,
     /// These have not ended.
     Missing(Vec<StreamId>),
+    /// Redis has lost the round, and a generator puts it back by itself.
+    Returning(String),
     /// It cannot be done now.
     Trouble(String),
 }

@@ -6,6 +6,7 @@ use super::{Automation, Sealing};
 use crate::control::error::ChangeError;
 use crate::control::feed_facts::{HOUSE_RESULTS, house_results};
 use crate::control::link::LinkError;
+use crate::control::readiness::is_heard;
 use crate::control::roster::{HOUSE, user_in};
 use crate::live::board::held_points;
 use crate::live::{Feed, HouseResult, UserKey};
@@ -48,6 +49,7 @@ impl Automation {
             let message = "say why these streams are given up: it stays in the log".to_owned();
             return Err(ChangeError::Field { field: "reason", message });
         }
+        self.document.check_steering()?;
         let control = self.document.control().ok_or(ChangeError::NoContest)?;
         let Some(round) = control.round.filter(|_| control.state == State::Draining) else {
             return Err(ChangeError::Unfit(format!(
@@ -86,7 +88,7 @@ impl Automation {
         let totals = match known.is_some_and(|known| known.finished_at.is_some()) {
             // Whoever was here before died between writing the results and saying so.
             true => None,
-            false => match self.seal_in_redis(control, round).await? {
+            false => match self.seal_in_redis(control, round, now).await? {
                 Some(totals) => Some(totals),
                 None => return Ok(()),
             },
@@ -158,7 +160,12 @@ impl Automation {
     }
 
     /// Seals in Redis and reads what stands. Nothing, and the reason in the status, while that cannot be done.
-    async fn seal_in_redis(&self, control: &Control, round: RoundId) -> Result<Option<RoundTotals>, ChangeError> {
+    async fn seal_in_redis(
+        &self,
+        control: &Control,
+        round: RoundId,
+        now: UtcUs,
+    ) -> Result<Option<RoundTotals>, ChangeError> {
         let abandoned = self.abandoned(round).await?.1.streams;
         let (contest, roster, steps) = (self.document.contest().to_owned(), names(control), control.contest.steps());
         let sealed = self.link.call(move |scoreboard| {
@@ -185,8 +192,9 @@ impl Automation {
             }
             Err(error) => {
                 let mut seen = self.seen();
-                let plays =
-                    |one: &&SeenGenerator| one.health.as_ref().is_some_and(|health| health.round == Some(round));
+                let plays = |one: &&SeenGenerator| {
+                    is_heard(one, now) && one.health.as_ref().is_some_and(|health| health.round == Some(round))
+                };
                 let playing = seen.generators.iter().find(plays).map(|one| one.id.clone());
                 seen.sealing = unsealed(error, playing.as_deref());
                 Ok(None)
@@ -218,16 +226,17 @@ fn names(control: &Control) -> Vec<String> {
 fn unsealed(error: LinkError, playing: Option<&str>) -> Sealing {
     match error {
         LinkError::Redis(ScoreboardError::Missing { missing, .. }) => Sealing::Missing(missing),
-        LinkError::Redis(error @ (ScoreboardError::RoundUnknown(_) | ScoreboardError::RoundEmpty(_))) => {
-            Sealing::Trouble(match playing {
-                Some(playing) => {
-                    format!("{error}. Generator {playing} still plays it, and puts its points back by itself.")
-                }
-                None => format!(
-                    "{error}. Generators that have ended put nothing back: if one has played, run `flowtest-loadgen rebuild \
+        LinkError::Redis(ScoreboardError::RoundUnknown(_) | ScoreboardError::RoundEmpty(_)) => {
+            const LOST: &str = "Redis holds nothing of this round";
+            match playing {
+                Some(playing) => Sealing::Returning(format!(
+                    "{LOST}. It is being put back: generator {playing} still plays it, and does so by itself."
+                )),
+                None => Sealing::Trouble(format!(
+                    "{LOST}. Generators that have ended put nothing back: if one has played, run `flowtest-loadgen rebuild \
                      --journal DIR --redis URL` where its journal is; if none has, abort the round."
-                ),
-            })
+                )),
+            }
         }
         error => Sealing::Trouble(error.to_string()),
     }

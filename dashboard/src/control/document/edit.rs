@@ -1,13 +1,14 @@
 //! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
 
-use super::stops::{Stop, stopped_as};
+use super::stops::{Stop, refusals, stopped_as};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
+use crate::control::platform;
 use crate::control::settings::Settings;
 use crate::control::show::Show;
 use flowtest_accounts::{Actor, RoundResult};
 use flowtest_contest::lifecycle::{self, Change};
-use flowtest_contest::{Control, State};
+use flowtest_contest::{Control, Refusal, State, policy};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use tokio::sync::MutexGuard;
 
 /// How long whoever makes a change waits for Redis. What is not published by then is published by the next look.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Entries of `deny` that settings have at most: with the platform's own addresses nobody could read a longer document.
+const DENIED_MAX: usize = policy::ENTRIES_MAX - platform::ENTRIES_MAX;
 
 /// How many revisions of ours are looked at for one that somebody has gone on from.
 pub(super) const HISTORY: u32 = 100;
@@ -100,17 +104,19 @@ impl Edit<'_> {
         }
         saved?;
         let next = Arc::new(next);
-        let before = document.control();
-        if !document.commit(base, &next) {
-            return Ok(None);
-        }
-        let stops = before.is_some_and(|before| !Stop::between(&before, &next).is_empty());
+        let Some(stops) = document.commit(base, &next) else { return Ok(None) };
         // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
         }
         // What was stopped and is not told yet outlives us, also while it is being told. The next turn tries again.
-        let (unpublished, kept) = tokio::join!(document.publish(PUBLISH_TIMEOUT, now), document.keep_untold());
+        let keeping = async {
+            match stops.iter().all(Stop::is_known_elsewhere) {
+                true => Ok(()),
+                false => document.keep_untold().await,
+            }
+        };
+        let (unpublished, kept) = tokio::join!(document.publish(PUBLISH_TIMEOUT, now), keeping);
         let kept = match kept {
             Ok(()) => document.keep_untold().await,
             failed => failed,
@@ -119,7 +125,7 @@ impl Edit<'_> {
             tracing::warn!(%error, "which stops nobody has been told of is not saved");
         }
         // Over somebody else's document it stays a conflict, and generators know of the stop.
-        let unpublished = unpublished.filter(|_| !(stops && document.has_stopped_theirs()));
+        let unpublished = unpublished.filter(|_| stops.is_empty() || !document.has_stopped_theirs());
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 
@@ -138,6 +144,12 @@ impl Edit<'_> {
                     && (Some(found.revision) > ours || is_foreign == Some(found.revision)) =>
             {
                 let untold = document.known().untold.clone();
+                if let Some(refusal) = document.control().and_then(|ours| lost_stop(&ours, &untold, &found, now)) {
+                    return Err(ChangeError::Unfit(format!(
+                        "what was stopped here cannot be stopped in what Redis holds yet, and would be lost: {refusal}. Take over \
+                         what it holds after that, or stop all traffic, which goes on from here"
+                    )));
+                }
                 let stopped = document.control().and_then(|ours| stopped_as(&ours, &untold, &found, now));
                 if stopped.is_some() {
                     // What is put is not what was found.
@@ -169,10 +181,10 @@ impl Edit<'_> {
         if found.round != ours.round || found.timeline.splits.len() <= ours.timeline.splits.len() {
             return Ok(None);
         }
-        // Of one upon which our stop was put there is nothing else to keep: generators follow it, and no other pause than its own.
-        let is_stopped = document.known().own_stop.as_deref() == Some(found) && is_stopped_alike(&ours, found);
+        // Generators follow what our stop was put upon, and no other pause than its own.
+        let is_stopped = document.own_stop().as_deref() == Some(found) && is_stopped_alike(&ours, found);
         let is_base = |base: &Control| match is_stopped {
-            true => is_split_anew(base, &with_stops_of(found, base)) && is_same(base, &with_stops_of(&ours, base)),
+            true => is_split_anew(base, &with_stops_of(found, base)) && is_played_on(base, &with_stops_of(&ours, base)),
             false => is_split_anew(base, found) && is_played_on(base, &ours),
         };
         if !is_base(&ours) {
@@ -182,8 +194,8 @@ impl Edit<'_> {
                 return Ok(None);
             }
         }
-        let next = if is_stopped { with_revision_above(found, ours.revision) } else { split_as(&ours, found) };
-        self.save(Some(ours.revision), next, "A generator has split the requests anew.", by, now).await
+        self.save(Some(ours.revision), split_as(&ours, found), "A generator has split the requests anew.", by, now)
+            .await
     }
 
     /// Saves the settings. `expected` as for [`Edit::change`]. Each saving is a revision of the control document, so
@@ -197,6 +209,14 @@ impl Edit<'_> {
     ) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
         document.check_fresh(expected).await?;
+        if settings.policy.deny.len() > DENIED_MAX {
+            return Err(ChangeError::Field {
+                field: "deny",
+                message: format!(
+                    "at most {DENIED_MAX} entries can be denied beside the platform's own addresses: write wider networks"
+                ),
+            });
+        }
         document.settings.put(&document.accounts, settings, by, now).await?;
         if let Some(made) = self.follow_people_at_any_rate(by, now).await? {
             return Ok(Some(made));
@@ -250,26 +270,37 @@ impl Edit<'_> {
     }
 }
 
-/// A document with the splits of another one, above both where it is neither.
+/// Why a stop of ours would be lost in somebody else's document for now. Settings and endpoints are put into it afterwards, and a
+/// round whose traffic is over needs no stop.
+fn lost_stop(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Option<Refusal> {
+    let stops: Vec<Stop> = untold.iter().filter(|stop| !stop.is_known_elsewhere()).cloned().collect();
+    refusals(ours, &stops, found, now).into_iter().find(|refusal| !matches!(refusal, Refusal::Over { .. }))
+}
+
+/// A document with the splits of another one, and resting when that does, above both where it is neither.
 fn split_as(ours: &Control, found: &Control) -> Control {
     let mut next = Control { revision: found.revision, split: found.split.clone(), ..ours.clone() };
     next.timeline.splits.clone_from(&found.timeline.splits);
-    if next != *found {
+    next.timeline.pauses.clone_from(&found.timeline.pauses);
+    next.timeline.stopped_at = found.timeline.stopped_at;
+    if next != *found || found.revision <= ours.revision {
         next.revision = found.revision.max(ours.revision) + 1;
     }
     next
 }
 
-fn with_revision_above(control: &Control, revision: u64) -> Control {
-    Control { revision: control.revision.max(revision + 1), ..control.clone() }
-}
-
 /// A document in which as much is stopped as in another one.
 fn with_stops_of(control: &Control, other: &Control) -> Control {
-    let (halted, parked) = (other.halted, other.parked.clone());
-    let mut same = Control { state: other.state, halted, parked, ..control.clone() };
+    let (halted, parked, since) = (other.halted, other.parked.clone(), other.since.clone());
+    let mut same = Control { state: other.state, halted, parked, since, ..control.clone() };
     same.timeline.pauses.clone_from(&other.timeline.pauses);
     same.timeline.stopped_at = other.timeline.stopped_at;
+    same.contest.policy.clone_from(&other.contest.policy);
+    for (one, theirs) in same.contest.contestants.iter_mut().zip(&other.contest.contestants) {
+        if one.name == theirs.name {
+            one.endpoint.clone_from(&theirs.endpoint);
+        }
+    }
     same
 }
 
@@ -278,11 +309,6 @@ fn is_stopped_alike(ours: &Control, found: &Control) -> bool {
     let on = |control: &Control| matches!(control.state, State::Armed | State::Running);
     let is_as_far = ours.state == found.state || (on(ours) && on(found));
     is_as_far && (ours.halted, &ours.parked) == (found.halted, &found.parked)
-}
-
-/// Whether two documents differ by their numbers at most.
-fn is_same(one: &Control, other: &Control) -> bool {
-    *one == Control { revision: one.revision, ..other.clone() }
 }
 
 /// Whether a document is another one with more splits, and nothing else.

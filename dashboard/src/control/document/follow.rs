@@ -6,7 +6,6 @@ use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::roster::{Candidate, Roster};
 use flowtest_accounts::{Actor, Endpoint as Named, EndpointChange, Role, User, UserId};
-use flowtest_contest::endpoint::Host;
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Contest, Control, Endpoint, State};
 use flowtest_contract::rules::UtcUs;
@@ -138,14 +137,11 @@ impl Document {
 fn moved(control: &Control, wanted: &Contest, roster: &Roster) -> Vec<(String, Endpoint)> {
     let endpoints: BTreeMap<&str, &Endpoint> =
         wanted.contestants.iter().map(|contestant| (contestant.name.as_str(), &contestant.endpoint)).collect();
-    let is = |endpoint: &Endpoint| -> (Host, u16, String) {
-        (endpoint.host.clone(), endpoint.port, endpoint.path_and_query.clone())
-    };
     let contestants = control.contest.contestants.iter().filter_map(|contestant| {
         // The same name may be another account's by now.
         let same = control.ids.get(&contestant.name) == roster.ids.get(&contestant.name);
         let endpoint = endpoints.get(contestant.name.as_str()).filter(|_| same)?;
-        (is(endpoint) != is(&contestant.endpoint)).then(|| (contestant.name.clone(), (*endpoint).clone()))
+        (**endpoint != contestant.endpoint).then(|| (contestant.name.clone(), (*endpoint).clone()))
     });
     contestants.collect()
 }

@@ -66,6 +66,8 @@ pub struct Document {
     untold: Stored<Vec<Stop>>,
     facts: FeedFacts,
     known: Mutex<Known>,
+    /// Somebody else's document with our stop put upon it, before Redis has answered: whoever allows traffic here takes that back.
+    own_stop: Arc<Mutex<Option<Arc<Control>>>>,
 }
 
 /// What is known beside the document. Of this a restart needs only `untold`, which is saved.
@@ -81,8 +83,6 @@ struct Known {
     held: Option<Arc<Control>>,
     /// Somebody else's document in Redis, upon which it was decided to go on from here. A stop in it holds on.
     decided: Option<Arc<Control>>,
-    /// Somebody else's document with our stop put upon it: whoever allows traffic here takes that back.
-    own_stop: Option<Arc<Control>>,
     /// Another database steers the contest.
     is_others: bool,
     /// How many looks in succession somebody else kept the split before us, and what that means.
@@ -94,7 +94,7 @@ struct Known {
     unsaved: Vec<Urgent>,
     /// Stops that were made here and of which Redis has not been told.
     untold: Vec<Stop>,
-    /// Why some of them are not in the document of somebody else: it is told once.
+    /// Why some of them are not in the document of somebody else.
     refused: Vec<String>,
     roster: Arc<Roster>,
     /// Endpoints as they were set last, and since when their owners have named these servers.
@@ -110,6 +110,7 @@ impl Known {
 
     /// A change was made here: what Redis held of somebody else may be replaced.
     fn decide(&mut self) {
+        self.refused.clear();
         self.decided = self.conflict.take().and_then(|conflict| conflict.found).or_else(|| self.decided.take());
     }
 }
@@ -123,6 +124,8 @@ pub struct Published {
     pub is_unwritten: bool,
     /// What Redis holds that is not ours.
     pub conflict: Option<Conflict>,
+    /// What was stopped here without anybody being told yet, and why.
+    pub untold: Option<String>,
 }
 
 /// Redis holds a document that this database does not know: somebody else steers the contest, or a backup was restored.
@@ -173,6 +176,7 @@ impl Document {
             show,
             untold,
             known: Mutex::new(known),
+            own_stop: Arc::default(),
         })
     }
 
@@ -224,11 +228,27 @@ impl Document {
     pub fn published(&self) -> Published {
         let known = self.known();
         let trouble = [&known.writing, &known.publishing, &known.looking, &known.beside];
-        Published {
-            redis: trouble.into_iter().flatten().next().cloned(),
-            is_unwritten: known.writing.is_some(),
-            conflict: known.conflict.clone(),
-        }
+        let redis = trouble.into_iter().flatten().next().cloned();
+        let untold = self.untold_message(&known, redis.as_deref());
+        Published { redis, is_unwritten: known.writing.is_some(), conflict: known.conflict.clone(), untold }
+    }
+
+    /// What was stopped here of which nobody is told, with the cause and the next step. None also while Redis is being told.
+    fn untold_message(&self, known: &Known, redis: Option<&str>) -> Option<String> {
+        let stopped = stops::message(&known.untold, &*self.control()?)?;
+        let others = known.is_others.then(|| self.others());
+        let why = match (known.refused.as_slice(), &others, redis, &known.conflict) {
+            ([], None, None, None) => return None,
+            (_, Some(others), ..) => format!("{others}. Stop all traffic reaches its generators from here as well"),
+            ([], None, Some(redis), _) => format!("{redis}. They are told as soon as that is over"),
+            ([], None, None, Some(conflict)) => conflict.message.trim_end_matches('.').to_owned(),
+            (refused, ..) => format!(
+                "in the document of somebody else, by which they go, it cannot be done yet ({}). It is tried again twice a second; \
+                 Stop all traffic is done at once",
+                refused.join("; ")
+            ),
+        };
+        Some(format!("Generators do not know yet that {stopped}: {why}."))
     }
 
     /// What the live feed must be told, whenever it changes.
@@ -299,27 +319,26 @@ impl Document {
         Ok(Some(saved))
     }
 
-    /// Puts a document in force that was made upon the revision `base` and is saved. False when an urgent change came
-    /// meanwhile.
-    fn commit(&self, base: Option<u64>, next: &Arc<Control>) -> bool {
+    /// Puts a document in force that was made upon the revision `base` and is saved, and says what it stops. None when an urgent
+    /// change came meanwhile.
+    fn commit(&self, base: Option<u64>, next: &Arc<Control>) -> Option<Vec<Stop>> {
         let mut known = self.known();
         known.saved = Some(next.revision);
         if self.control().map(|control| control.revision) != base {
-            return false;
+            return None;
         }
         known.decide();
-        self.set_in_force(&mut known, next);
-        true
+        Some(self.set_in_force(&mut known, next))
     }
 
-    /// Another document counts from now on, and what it stops is noted.
-    fn set_in_force(&self, known: &mut Known, next: &Arc<Control>) {
-        if let Some(before) = self.control.send_replace(Some(Arc::clone(next))) {
-            let stops = Stop::between(&before, next);
-            known.untold.retain(|stop| !stops.contains(stop));
-            known.untold.extend(stops);
-        }
+    /// Another document counts from now on, and what it stops is noted, and returned.
+    fn set_in_force(&self, known: &mut Known, next: &Arc<Control>) -> Vec<Stop> {
+        let before = self.control.send_replace(Some(Arc::clone(next)));
+        let stops = before.map_or_else(Vec::new, |before| Stop::between(&before, next));
+        known.untold.retain(|stop| !stops.contains(stop));
+        known.untold.extend(stops.iter().cloned());
         self.facts.set_control(next);
+        stops
     }
 
     /// Whether a restart would know of another set of stops that nobody has been told of.

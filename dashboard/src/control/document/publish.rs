@@ -46,6 +46,11 @@ impl Document {
     pub(in crate::control) async fn publish(&self, timeout: Duration, now: UtcUs) -> Option<String> {
         let mut control = self.control()?;
         if let Some(message) = self.steered_elsewhere() {
+            {
+                // Of before: what is not tried now is not in the way.
+                let mut known = self.known();
+                (known.publishing, known.conflict) = (None, None);
+            }
             self.stop_elsewhere(timeout, now).await;
             return Some(message);
         }
@@ -104,15 +109,20 @@ impl Document {
         until: Instant,
         now: UtcUs,
     ) -> Result<Held, LinkError> {
-        let (held, decided, own_stop, told) = {
+        let (held, decided, told) = {
             let known = self.known();
-            (known.held.clone(), known.decided.clone(), known.own_stop.clone(), known.untold.clone())
+            (known.held.clone(), known.decided.clone(), known.untold.clone())
         };
-        let (ours, untold) = (Arc::clone(control), told.clone());
+        let (ours, untold, own_stop) = (Arc::clone(control), told.clone(), Arc::clone(&self.own_stop));
         let put = self.link.call(move |scoreboard| {
-            let upon = |found: &Control| stopped_as(&ours, &untold, found, now);
-            let others_stop =
-                decided.as_deref().filter(|decided| decided.halted && own_stop.as_deref() != Some(*decided));
+            let upon = |found: &Control| {
+                let stopped = stopped_as(&ours, &untold, found, now)?;
+                // Redis does it also where its answer comes too late.
+                *own_stop.lock() = Some(Arc::new(stopped.clone()));
+                Some(stopped)
+            };
+            let is_own = |found: &Control| own_stop.lock().as_deref() == Some(found);
+            let others_stop = decided.as_deref().filter(|decided| decided.halted && !is_own(decided));
             let is_foreign = |found: &Control| foreign.as_deref() == Some(found);
             put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, is_foreign, upon)
         });
@@ -126,6 +136,7 @@ impl Document {
             None => matches!(held, Ok(Held::Ours)),
         };
         let refused = theirs.map_or_else(Vec::new, |found| refusals(control, &told, found, now));
+        let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
         let mut known = self.known();
         if is_told {
             known.refused.clear();
@@ -133,11 +144,8 @@ impl Document {
             tracing::warn!(why = refused.join("; "), "a stop is not in the document of Redis yet, and is tried again");
             known.refused = refused;
         }
-        if let Ok(Held::StoppedHere(conflict)) = &held {
-            known.own_stop.clone_from(&conflict.found);
-        }
         if let Ok(Held::Ours) = held {
-            known.own_stop = None;
+            *self.own_stop.lock() = None;
             known.held = Some(Arc::clone(control));
             known.decided = None;
         }
@@ -174,7 +182,12 @@ impl Document {
     pub(super) fn has_stopped_theirs(&self) -> bool {
         let known = self.known();
         let theirs = known.conflict.as_ref().and_then(|conflict| conflict.found.as_ref());
-        known.publishing.is_none() && known.untold.is_empty() && theirs.is_some() && theirs == known.own_stop.as_ref()
+        known.publishing.is_none() && known.untold.is_empty() && theirs.is_some() && theirs == self.own_stop().as_ref()
+    }
+
+    /// Somebody else's document with our stop upon it, as we have put it into Redis, or have tried to.
+    pub(super) fn own_stop(&self) -> Option<Arc<Control>> {
+        self.own_stop.lock().clone()
     }
 
     /// Who kept the split before this look, where that was somebody else. A generator does so until a dashboard is there; what

@@ -7,6 +7,7 @@ use flowtest_accounts::{Accounts, Actor};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::Lease;
+use flowtest_scoreboard::keys::STEERING_LIFE_SECONDS;
 use std::time::Duration;
 
 /// The name of the database's id among its settings.
@@ -74,10 +75,11 @@ impl Document {
         let _ = tokio::time::timeout(RELEASE_TIMEOUT, released).await;
     }
 
-    fn others(&self) -> String {
+    pub(super) fn others(&self) -> String {
         format!(
             "another dashboard, with another database, steers contest {:?} in this Redis: nothing is done from here. End that \
-             one, or give this one another contest by --contest or another Redis by --redis",
+             one, and this one steers {STEERING_LIFE_SECONDS} s later; or give this one another contest by --contest or another \
+             Redis by --redis",
             self.contest
         )
     }

@@ -2,10 +2,14 @@
 //! is nothing but a stop. Pure.
 
 use flowtest_contest::lifecycle::{self, Change};
-use flowtest_contest::{Control, Refusal, State};
+use flowtest_contest::policy::{Denied, ENTRIES_MAX, Network, Policy};
+use flowtest_contest::{Control, Endpoint, Refusal, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
+
+/// Stops that are named in one message; the others are counted.
+const NAMED_MAX: usize = 3;
 
 /// Traffic that was ended here. It is kept until Redis has been told of it, also in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,16 @@ pub(super) enum Stop {
     Abort(RoundId),
     /// That of a contestant.
     Park(String),
+    /// That to a network, which is closed.
+    Deny(#[serde(with = "as_text")] Denied),
+    /// The same of one that is not opened any more.
+    Disallow(#[serde(with = "as_text")] Network),
+    /// That to a server which a contestant has left.
+    Leave {
+        contestant: String,
+        #[serde(with = "as_text")]
+        endpoint: Endpoint,
+    },
 }
 
 impl Stop {
@@ -38,45 +52,139 @@ impl Stop {
             of_round(comes_to(State::Aborted), Stop::Abort),
         ];
         let parked = next.parked.difference(&before.parked).cloned().map(Stop::Park);
-        of_all.into_iter().flatten().chain(parked).collect()
+        let (was, is) = (&before.contest.policy, &next.contest.policy);
+        let denied = is.deny.iter().filter(|entry| !was.deny.contains(entry)).copied().map(Stop::Deny);
+        let closed = was.allow.iter().filter(|network| !is.allow.contains(network)).copied().map(Stop::Disallow);
+        let left = before.contest.contestants.iter().filter_map(|one| {
+            let is_left = is_played(next) && endpoint(next, &one.name).is_some_and(|now| *now != one.endpoint);
+            is_left.then(|| Stop::Leave { contestant: one.name.clone(), endpoint: one.endpoint.clone() })
+        });
+        of_all.into_iter().flatten().chain(parked).chain(denied).chain(closed).chain(left).collect()
     }
 
-    /// Whether it holds in our document, and traffic goes on in another one.
-    pub(super) fn is_due(&self, ours: &Control, found: &Control) -> bool {
-        use State::{Aborted, Armed, Draft, Draining, Paused, Running, Sealed};
+    /// Whether settings or endpoints say so as well: then a restart loses nothing but that nobody was told.
+    pub(super) fn is_known_elsewhere(&self) -> bool {
+        matches!(self, Stop::Deny(_) | Stop::Disallow(_) | Stop::Leave { .. })
+    }
+
+    /// Whether our document still says so.
+    pub(super) fn holds(&self, ours: &Control) -> bool {
+        use State::{Aborted, Draft, Draining, Paused, Sealed};
         // A round that was ended is never played again, also where ours has left it behind.
-        let holds = |round: &RoundId, states: &[State]| ours.round != Some(*round) || states.contains(&ours.state);
-        let goes_on = |round: &RoundId, states: &[State]| found.round == Some(*round) && states.contains(&found.state);
+        let is_over = |round: &RoundId, states: &[State]| ours.round != Some(*round) || states.contains(&ours.state);
         match self {
-            Stop::Halt => ours.halted && !found.halted,
-            Stop::Pause(round) => {
-                ours.round == Some(*round) && ours.state == Paused && goes_on(round, &[Armed, Running])
-            }
-            Stop::End(round) => {
-                holds(round, &[Draining, Sealed, Aborted, Draft]) && goes_on(round, &[Armed, Running, Paused])
-            }
-            Stop::Abort(round) => {
-                holds(round, &[Aborted, Draft]) && goes_on(round, &[Armed, Running, Paused, Draining])
-            }
-            // The same name may be another account's there.
-            Stop::Park(name) => {
-                let plays = found.contest.contestants.iter().any(|one| one.name == *name);
-                plays
-                    && ours.parked.contains(name)
-                    && !found.parked.contains(name)
-                    && ours.ids.get(name) == found.ids.get(name)
+            Stop::Halt => ours.halted,
+            Stop::Pause(round) => ours.round == Some(*round) && ours.state == Paused,
+            Stop::End(round) => is_over(round, &[Draining, Sealed, Aborted, Draft]),
+            Stop::Abort(round) => is_over(round, &[Aborted, Draft]),
+            Stop::Park(name) => ours.parked.contains(name),
+            Stop::Deny(entry) => ours.contest.policy.deny.contains(entry),
+            Stop::Disallow(network) => !ours.contest.policy.allow.contains(network),
+            Stop::Leave { contestant, endpoint: left } => {
+                is_played(ours) && endpoint(ours, contestant).is_some_and(|now| now != left)
             }
         }
     }
 
-    fn change(&self) -> Change {
-        match self {
+    /// Whether it holds in our document, and traffic goes on in another one.
+    pub(super) fn is_due(&self, ours: &Control, found: &Control) -> bool {
+        use State::{Armed, Draining, Paused, Running};
+        let goes_on = |round: &RoundId, states: &[State]| found.round == Some(*round) && states.contains(&found.state);
+        // The same name may be another account's there.
+        let is_same = |name: &String| ours.ids.get(name) == found.ids.get(name);
+        let goes_there = match self {
+            Stop::Halt => !found.halted,
+            Stop::Pause(round) => goes_on(round, &[Armed, Running]),
+            Stop::End(round) => goes_on(round, &[Armed, Running, Paused]),
+            Stop::Abort(round) => goes_on(round, &[Armed, Running, Paused, Draining]),
+            Stop::Park(name) => endpoint(found, name).is_some() && !found.parked.contains(name) && is_same(name),
+            Stop::Deny(entry) => {
+                let deny = &found.contest.policy.deny;
+                // Nobody could read a longer list.
+                !deny.contains(entry) && deny.len() < ENTRIES_MAX
+            }
+            Stop::Disallow(network) => found.contest.policy.allow.contains(network),
+            Stop::Leave { contestant, endpoint: left } => {
+                is_played(found) && endpoint(found, contestant) == Some(left) && is_same(contestant)
+            }
+        };
+        self.holds(ours) && goes_there
+    }
+
+    /// By which another document comes to say the same as ours. None: there is nothing in ours that it could say.
+    fn change(&self, ours: &Control, found: &Control) -> Option<Change> {
+        let policy = &found.contest.policy;
+        Some(match self {
             Stop::Halt => Change::Halt { halted: true },
             Stop::Pause(_) => Change::Pause,
             Stop::End(_) => Change::Stop,
             Stop::Abort(_) => Change::Abort,
             Stop::Park(name) => Change::Park { contestant: name.clone(), parked: true },
+            Stop::Deny(entry) => {
+                let deny = policy.deny.iter().chain([entry]).copied().collect();
+                Change::Policy(Policy { deny, ..policy.clone() })
+            }
+            Stop::Disallow(network) => {
+                let stays = policy.allow.iter().filter(|other| *other != network);
+                // Of a network that was made narrower the rest is closed.
+                let within = ours.contest.policy.allow.iter().filter(|other| network.covers(other));
+                let allow = stays.chain(within.filter(|other| !policy.allow.contains(other))).copied().collect();
+                Change::Policy(Policy { allow, ..policy.clone() })
+            }
+            Stop::Leave { contestant, .. } => {
+                Change::Endpoint { contestant: contestant.clone(), endpoint: endpoint(ours, contestant)?.clone() }
+            }
+        })
+    }
+
+    /// As a part of a sentence.
+    fn message(&self) -> String {
+        match self {
+            Stop::Halt => "all traffic was stopped".to_owned(),
+            Stop::Pause(_) => "the round was paused".to_owned(),
+            Stop::End(_) => "the round was ended".to_owned(),
+            Stop::Abort(_) => "the round was aborted".to_owned(),
+            Stop::Park(name) => format!("{name} was parked"),
+            Stop::Deny(entry) => format!("{entry} was denied"),
+            Stop::Disallow(network) => format!("{network} was closed"),
+            Stop::Leave { contestant, endpoint } => format!("{contestant} has left {endpoint}"),
         }
+    }
+}
+
+/// What our document still says of these stops, as parts of one sentence. None: nobody wants any of them any more.
+pub(super) fn message(stops: &[Stop], ours: &Control) -> Option<String> {
+    let mut told: Vec<String> = stops.iter().filter(|stop| stop.holds(ours)).map(Stop::message).collect();
+    let more = told.len().saturating_sub(NAMED_MAX);
+    told.truncate(NAMED_MAX);
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    Some(format!("{}{more}", told.join(", "))).filter(|_| !told.is_empty())
+}
+
+/// Whether contestants get traffic by a document, now or soon.
+fn is_played(control: &Control) -> bool {
+    matches!(control.state, State::Armed | State::Running | State::Paused)
+}
+
+fn endpoint<'a>(control: &'a Control, name: &str) -> Option<&'a Endpoint> {
+    control.contest.contestants.iter().find(|one| one.name == name).map(|one| &one.endpoint)
+}
+
+/// In JSON: what it is written and read as everywhere else.
+mod as_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(it: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(it)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -91,18 +199,23 @@ pub(super) fn urgently(control: &Control, urgent: &Change, now: UtcUs) -> Result
 }
 
 /// Why stops of ours that are due upon somebody else's document cannot be put upon it yet.
-pub(super) fn refusals(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Vec<String> {
+pub(super) fn refusals(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Vec<Refusal> {
     let due = untold.iter().filter(|stop| stop.is_due(ours, found));
-    due.filter_map(|stop| urgently(found, &stop.change(), now).err()).map(|refusal| refusal.to_string()).collect()
+    due.filter_map(|stop| urgently(found, &stop.change(ours, found)?, now).err()).collect()
 }
 
 /// Somebody else's document with what was stopped in ours while nobody could be told: `untold`. Above both, so that generators
 /// apply it. None: it stops as much already, ours does not any more, or its lifecycle refuses that now.
 pub(super) fn stopped_as(ours: &Control, untold: &[Stop], found: &Control, now: UtcUs) -> Option<Control> {
-    let due = untold.iter().filter(|stop| stop.is_due(ours, found));
-    let stopped = due.fold(None, |stopped: Option<Control>, stop| {
-        urgently(stopped.as_ref().unwrap_or(found), &stop.change(), now).ok().or(stopped)
-    });
+    let mut stopped: Option<Control> = None;
+    for stop in untold {
+        let upon = stopped.as_ref().unwrap_or(found);
+        if !stop.is_due(ours, upon) {
+            continue;
+        }
+        let next = stop.change(ours, upon).and_then(|change| urgently(upon, &change, now).ok());
+        stopped = next.or(stopped);
+    }
     stopped.map(|stopped| Control { revision: stopped.revision.max(ours.revision.saturating_add(1)), ..stopped })
 }
 
@@ -182,10 +295,64 @@ mod tests {
     }
 
     #[test]
+    fn what_is_closed_here_is_closed_there_and_nothing_else_is_changed() {
+        let mut theirs = running();
+        let of = |allow: &[&str], deny: &[&str]| Policy {
+            allow: allow.iter().map(|text| text.parse().expect("a network")).collect(),
+            deny: deny.iter().map(|text| text.parse().expect("an entry")).collect(),
+            ..Policy::default()
+        };
+        let ours = made(&theirs, [Change::Policy(of(&["10.0.0.0/9"], &["10.0.9.0/24"]))], 20);
+        let stops = Stop::between(&theirs, &ours);
+        assert_eq!(message(&stops, &ours).as_deref(), Some("10.0.9.0/24 was denied, 10.0.0.0/8 was closed"));
+        // What they have opened and closed since is theirs.
+        theirs = made(&theirs, [Change::Policy(of(&["10.0.0.0/8", "fd00::/8"], &["10.0.7.0/24"]))], 21);
+        let stopped = stopped_as(&ours, &stops, &theirs, NOW + 22 * SECOND).expect("it is due");
+        assert_eq!(stopped.contest.policy, of(&["fd00::/8", "10.0.0.0/9"], &["10.0.7.0/24", "10.0.9.0/24"]));
+        assert_eq!(stopped_as(&ours, &stops, &stopped, NOW + 22 * SECOND), None, "once");
+        let again = made(&ours, [Change::Policy(of(&["10.0.0.0/8"], &[]))], 23);
+        assert_eq!((message(&stops, &again), stopped_as(&again, &stops, &theirs, NOW)), (None, None), "open again");
+        let full = made(&theirs, [Change::Policy(of(&["10.0.0.0/9"], &["10.0.7.0/24"; ENTRIES_MAX]))], 21);
+        assert_eq!(stopped_as(&ours, &stops, &full, NOW), None, "nobody could read one entry more");
+    }
+
+    #[test]
+    fn a_server_that_was_left_gets_nothing_from_others_either() {
+        let theirs = running();
+        let to = |endpoint: &str| Change::Endpoint {
+            contestant: "alice".to_owned(),
+            endpoint: endpoint.parse().expect("an endpoint"),
+        };
+        let ours = made(&theirs, [to("10.0.0.2"), to("10.0.0.3")], 20);
+        let stops = Stop::between(&theirs, &ours);
+        let stopped = stopped_as(&ours, &stops, &theirs, NOW + 21 * SECOND).expect("it is due");
+        assert_eq!(stopped.contest.contestants, ours.contest.contestants);
+        // Where they have moved it meanwhile it stays.
+        let elsewhere = made(&theirs, [to("10.0.0.4")], 21);
+        assert_eq!(stopped_as(&ours, &stops, &elsewhere, NOW + 21 * SECOND), None);
+        // A draft sends nothing anywhere.
+        let left = |control: &Control| made(control, [Change::Abort, Change::Draft], 21);
+        assert_eq!(Stop::between(&left(&theirs), &left(&ours)), []);
+        assert_eq!(message(&stops, &left(&ours)), None);
+    }
+
+    #[test]
     fn the_database_has_them_in_these_words() {
-        let all =
-            [Stop::Halt, Stop::Pause(ROUND), Stop::End(ROUND), Stop::Abort(ROUND), Stop::Park("alice".to_owned())];
-        let text = r#"["halt",{"pause":"ID"},{"end":"ID"},{"abort":"ID"},{"park":"alice"}]"#;
+        let left =
+            Stop::Leave { contestant: "alice".to_owned(), endpoint: "10.0.0.1:81".parse().expect("an endpoint") };
+        let all = [
+            Stop::Halt,
+            Stop::Pause(ROUND),
+            Stop::End(ROUND),
+            Stop::Abort(ROUND),
+            Stop::Park("alice".to_owned()),
+            Stop::Deny("10.0.0.7:80".parse().expect("an entry")),
+            Stop::Disallow("10.0.0.0/8".parse().expect("a network")),
+            left,
+        ];
+        let text = r#"["halt",{"pause":"ID"},{"end":"ID"},{"abort":"ID"},{"park":"alice"},{"deny":"10.0.0.7:80"},"#
+            .to_owned()
+            + r#"{"disallow":"10.0.0.0/8"},{"leave":{"contestant":"alice","endpoint":"http://10.0.0.1:81/"}}]"#;
         let text = text.replace("ID", &ROUND.to_string());
         assert_eq!(serde_json::to_string(&all).expect("JSON"), text);
         assert_eq!(serde_json::from_str::<Vec<Stop>>(&text).expect("stops"), all);

@@ -76,16 +76,29 @@ pub(super) fn redis(list: &mut List, situation: &Situation) {
     let trouble = [&situation.redis, &situation.conflict, &situation.unread].into_iter().flatten().next();
     match trouble {
         Some(trouble) => list.add(Group::Platform, "Redis", Mark::No, trouble),
+        None if situation.steered_elsewhere.is_some() => {
+            list.add(
+                Group::Platform,
+                "Redis",
+                Mark::Go,
+                "Redis answers, takes writes and holds another dashboard's document.",
+            );
+        }
         None => list.add(Group::Platform, "Redis", Mark::Go, "Redis answers, takes writes and holds our document."),
     }
 }
 
 /// What happens by itself, where it does not.
 pub(super) fn due(list: &mut List, situation: &Situation) {
-    for (what, trouble) in [("Control", &situation.trouble), ("Seal", &situation.unsealed)] {
-        if let Some(trouble) = trouble {
-            list.add(Group::Platform, what, Mark::No, trouble);
-        }
+    let no = |trouble: &Option<String>| trouble.clone().map(|trouble| (Mark::No, trouble));
+    let told = [
+        ("Stop", no(&situation.untold)),
+        ("Control", no(&situation.trouble)),
+        ("Play", no(&situation.unplayed)),
+        ("Seal", situation.unsealed.clone()),
+    ];
+    for (what, (mark, message)) in told.into_iter().filter_map(|(what, told)| Some((what, told?))) {
+        list.add(Group::Platform, what, mark, message);
     }
 }
 

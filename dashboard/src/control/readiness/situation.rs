@@ -1,5 +1,6 @@
 //! Everything that GO or NO-GO looks at, as plain data.
 
+use super::check::Mark;
 use flowtest_contest::{Contest, State};
 use flowtest_contract::rules::Deadlines;
 use flowtest_contract::rules::UtcUs;
@@ -20,8 +21,12 @@ pub struct Situation {
     pub unread: Option<String>,
     /// What is due by itself and cannot be done.
     pub trouble: Option<String>,
-    /// Why a round that has ended is not sealed by itself.
-    pub unsealed: Option<String>,
+    /// What was stopped here without generators being told yet, and why.
+    pub untold: Option<String>,
+    /// Why nobody plays the round that is on.
+    pub unplayed: Option<String>,
+    /// Why a round that has ended is not sealed by itself, and whether somebody has to do something about it.
+    pub unsealed: Option<(Mark, String)>,
     /// What is in force that the database does not hold yet.
     pub unsaved: Unsaved,
     /// How far this machine's clock is ahead of Redis's, in microseconds.

@@ -82,6 +82,7 @@ impl Requests {
 
     /// Asks a generator to test somebody's endpoint, once in ten seconds. Returns the id of the answer.
     pub async fn ask_probe(&self, user: &User, now: UtcUs) -> Result<String, ChangeError> {
+        self.document.check_steering()?;
         let endpoint = self.endpoint_to_ask(user).await?;
         self.put_probe(Some(user.id), &user.name, endpoint, now).await
     }
@@ -215,6 +216,7 @@ impl Requests {
         generators: usize,
         now: UtcUs,
     ) -> Result<(String, usize), ChangeError> {
+        self.document.check_steering()?;
         if self.document.is_playing() {
             return Err(ChangeError::Unfit("a round is on: practise when it is over".to_owned()));
         }

@@ -15,6 +15,7 @@ pub use page::show_page;
 
 use crate::app::App;
 use crate::control::ChangeError;
+use crate::control::contestants::EndpointSet;
 use crate::control::readiness::is_heard;
 use crate::control::requests::{Practice, Write};
 use crate::error::RequestError;
@@ -31,6 +32,10 @@ use salvo::prelude::*;
 
 const PATH: &str = "/index";
 
+/// Of an endpoint that is saved, and that generators do not know of.
+const NOT_YET: &str = "It is saved, and no requests go there yet: leave your last server as it is until they come. If it stays so, \
+                       tell the organisers.";
+
 /// Whoever posts here changes its own; an admin changes others' from the setting page.
 fn contestant(depot: &Depot) -> Result<Viewer, RequestError> {
     let viewer = Viewer::of(depot)?;
@@ -42,11 +47,18 @@ fn contestant(depot: &Depot) -> Result<Viewer, RequestError> {
 
 /// What is wrong with our own machines is told without what an organiser would do about it.
 fn for_contestant(error: &ChangeError) -> String {
-    use flowtest_accounts::Error::{Busy, Failed, Full, ReadOnly};
+    use flowtest_accounts::Error::{Busy, Failed, Full, Gone, ReadOnly};
     match error {
-        ChangeError::Accounts(Busy | Failed(_) | Full | ReadOnly) | ChangeError::Elsewhere(_) => {
+        ChangeError::Accounts(Busy | Failed(_) | Full | Gone | ReadOnly) => {
             "Nothing was saved, for something of ours is away. Try again in a minute; if it stays, tell the organisers."
                 .to_owned()
+        }
+        ChangeError::Elsewhere(_) => {
+            "Nothing was done, for the contest is steered from another site. Ask the organisers which one it is.".to_owned()
+        }
+        // Who changed what, and the policy, are the organisers'.
+        ChangeError::Stale { .. } | ChangeError::Refused(_) => {
+            "It could not be done at this moment. Try again; if it stays, tell the organisers.".to_owned()
         }
         ChangeError::Redis(_) => {
             "No generator can be asked now, for something of ours is away. Try again in a minute; if it stays, tell the \
@@ -81,13 +93,15 @@ pub async fn set_endpoint(req: &mut Request, depot: &mut Depot, res: &mut Respon
         attempt.take_back();
     }
     match set {
-        Ok(endpoint) => {
+        Ok(EndpointSet { endpoint, untold }) => {
             // A nudge: whoever comes while a round is on is asked at once.
             app.controller.automation().people_changed();
             let coming = app.controller.arrival(viewer.user.id, true, now);
             let coming = coming.unwrap_or_else(|| "Traffic moves there after three right answers.".to_owned());
-            let told = format!("Your endpoint is {endpoint}. Test it now. {coming}");
-            done(depot, res, PATH, told)
+            match untold {
+                None => done(depot, res, PATH, format!("Your endpoint is {endpoint}. Test it now. {coming}")),
+                Some(_) => refused(depot, res, PATH, format!("Your endpoint is {endpoint}. {NOT_YET}")),
+            }
         }
         Err(ChangeError::Field { message, .. }) => {
             let mut page = page(depot, &app, &viewer.user).await?;

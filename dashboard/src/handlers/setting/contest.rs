@@ -3,15 +3,15 @@
 
 use super::contest_panel::{change, conflict, contest_form};
 use super::plan_panel::{self, Fleet};
-use super::{as_message, declined, told};
+use super::{declined, told, told_at};
 use crate::app::App;
-use crate::control::ChangeError;
 use crate::control::difference::{Changed, announcement, difference};
 use crate::control::form::{FieldError, SettingsForm};
 use crate::control::merge::{Conflict, Merged, merge};
 use crate::control::plan_rows::{PlanRow, ROWS_MAX, rows_of, text_of};
 use crate::control::readiness;
 use crate::control::settings::Settings;
+use crate::control::{ChangeError, Made};
 use crate::error::RequestError;
 use crate::handlers::form::{field, is_ticked, revision};
 use crate::handlers::frame::{self, show, show_again};
@@ -109,7 +109,12 @@ pub async fn save_contest(req: &mut Request, depot: &mut Depot, res: &mut Respon
             // In this very moment somebody else saved: once more, upon that.
             Err(ChangeError::Stale { .. }) if shown.is_some() => {}
             Err(error) => return declined(depot, res, &error),
-            Ok(done) => return frame::done(depot, res, PATH, done),
+            Ok((made, done)) => {
+                return match made {
+                    Some(made) => told_at(depot, res, PATH, Ok(made), &done),
+                    None => frame::done(depot, res, PATH, done),
+                };
+            }
         }
     }
     frame::refused(depot, res, PATH, "Others save all the time: wait a moment, and save again.")
@@ -121,7 +126,7 @@ async fn save(
     revision: Option<u64>,
     settings: Settings,
     changes: &[Changed],
-) -> Result<String, ChangeError> {
+) -> Result<(Option<Made>, String), ChangeError> {
     let now = app.now();
     let round = next_round(app);
     let made = app.controller.save_settings(revision, settings, &viewer.actor, now).await?;
@@ -131,11 +136,8 @@ async fn save(
         app.accounts.announce_until(Level::Info, &text, Some(now), &viewer.actor, now).await?;
     }
     app.people_changed();
-    let unpublished = made
-        .and_then(|made| made.unpublished)
-        .map(|why| format!(" Generators do not know of it yet: {}", as_message(&why)));
     let from = round.map(|round| format!(" Rules, deadlines and plan count from round {round} on."));
-    Ok(format!("The settings are saved.{}{}", from.unwrap_or_default(), unpublished.unwrap_or_default()))
+    Ok((made, format!("The settings are saved.{}", from.unwrap_or_default())))
 }
 
 /// The number of the round from which on a change counts, while one is on for which it comes too late.

@@ -4,6 +4,7 @@ use super::page::{self, Typed};
 use super::{as_message, told_at};
 use crate::app::App;
 use crate::control::ChangeError;
+use crate::control::contestants::EndpointSet;
 use crate::error::RequestError;
 use crate::handlers::form::field;
 use crate::handlers::frame::{self, show_again};
@@ -34,14 +35,22 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
             let done = if hidden { "stands on no board any more" } else { "stands on the board again" };
             changed.map(|_| format!("{name} {done}.")).map_err(ChangeError::from)
         }
-        "disqualify" => {
+        "disqualify" | "requalify" => {
             let reason = field(req, "reason").await;
-            let changed = app.controller.disqualify(&user, &reason, &actor, now).await;
-            changed.map(|()| format!("{name} is disqualified, and gets no traffic any more."))
-        }
-        "requalify" => {
-            let changed = app.controller.requalify(&user, &actor, now).await;
-            changed.map(|()| format!("{name} plays again."))
+            let (changed, done) = match action.as_str() {
+                "disqualify" => {
+                    let changed = app.controller.disqualify(&user, &reason, &actor, now).await;
+                    (changed, format!("{name} is disqualified, and gets no traffic any more."))
+                }
+                _ => (app.controller.requalify(&user, &actor, now).await, format!("{name} plays again.")),
+            };
+            match changed {
+                Ok(Some(made)) => {
+                    app.people_changed();
+                    return told_at(depot, res, &back, Ok(made), &done);
+                }
+                changed => changed.map(|_| done),
+            }
         }
         "category" => {
             let category = field(req, "category").await;
@@ -61,7 +70,17 @@ pub async fn change_contestant(req: &mut Request, depot: &mut Depot, res: &mut R
         "endpoint" => {
             let text = field(req, "endpoint").await;
             let changed = app.controller.set_endpoint(&user, &text, &actor, now).await;
-            changed.map(|endpoint| format!("{name} is at {endpoint}."))
+            match changed {
+                Ok(EndpointSet { endpoint, untold: Some(why) }) => {
+                    app.people_changed();
+                    let text = format!(
+                        "{name} is at {endpoint}. It is saved, and generators do not know of it yet: {}",
+                        as_message(&why)
+                    );
+                    return frame::refused(depot, res, &back, text);
+                }
+                changed => changed.map(|set| format!("{name} is at {}.", set.endpoint)),
+            }
         }
         "probe" => {
             let asked = app.controller.requests().ask_probe(&user, now).await;

@@ -75,6 +75,8 @@ pub(super) fn warnings(readiness: &Readiness, state: State, teams: &[TeamLine]) 
         let invalid = format::count(figures.invalid_seconds());
         told.push(format!("Not valid so far: {invalid} of {} measured seconds.", format::count(figures.seconds)));
     }
+    let returning = readiness.checks.iter().filter(|check| check.name == "Seal" && check.light == Light::Warn);
+    told.extend(returning.map(|check| check.message.clone()));
     let late = readiness.generators.iter().filter(|one| one.light != Light::Good);
     told.extend(late.map(|one| format!("Generator {}: {}", one.id, one.message)));
     told.extend(told_of(teams, |team| team.state == "failing", ["is failing", "are failing"]));

@@ -285,7 +285,7 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             Sealing::Missing(missing) => {
                 format!("{} of its streams did not end: name those that never will.", missing.len())
             }
-            Sealing::Trouble(message) => as_message(&message),
+            Sealing::Returning(message) | Sealing::Trouble(message) => as_message(&message),
         };
         return frame::refused(depot, res, PATH, message);
     }
@@ -298,7 +298,9 @@ pub async fn seal_round(req: &mut Request, depot: &mut Depot, res: &mut Response
             );
             frame::refused(depot, res, PATH, text)
         }
-        Ok(Sealing::Trouble(message)) => frame::refused(depot, res, PATH, as_message(&message)),
+        Ok(Sealing::Returning(message) | Sealing::Trouble(message)) => {
+            frame::refused(depot, res, PATH, as_message(&message))
+        }
         Err(ChangeError::Field { message, .. }) => {
             let seal_reason = Some(Field::wrong(reason, as_message(&message)));
             show_again(res, page::page(depot, Typed { seal_reason, ..Typed::default() }).await?)

@@ -65,10 +65,10 @@ pub(super) fn round(
             .iter()
             .map(|stream| MissingStream { id: stream.to_string(), message: of_whom(stream, control, status, now) })
             .collect(),
-        Sealing::Fine | Sealing::Trouble(_) => Vec::new(),
+        Sealing::Fine | Sealing::Returning(_) | Sealing::Trouble(_) => Vec::new(),
     };
     let unsealed = match &status.sealing {
-        Sealing::Trouble(why) if state == State::Draining => Some(as_message(why)),
+        Sealing::Returning(why) | Sealing::Trouble(why) if state == State::Draining => Some(as_message(why)),
         _ => None,
     };
     let reveal_waits = app.feed.facts().freeze.reveal_waits(now);
