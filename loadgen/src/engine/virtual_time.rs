@@ -732,6 +732,20 @@ fn a_worker_that_never_rests_blames_nobody_for_its_connections() {
     assert_eq!(script.play().tallies[0].own_fault, 0);
 }
 
+#[test]
+fn a_worker_that_never_rests_tells_whose_exchanges_fill_its_time() {
+    let closing = Character::ClosesAfter { answers: 1, says_so: true };
+    let mut script = Script::new(&[HONEST, Character::Large { body: 60_000 }, closing], open(200));
+    assert_eq!(script.play().block.costliest(), None, "it rests");
+    script.busy = vec![(0, 10 * SECOND)];
+    let told = script.play().block.costliest().expect("somebody fills it");
+    assert_eq!((told.contestant.index(), told.requests_percent), (1, 33), "{told:?}");
+    assert!((50..75).contains(&told.time_percent), "{told:?}");
+    // In a closed phase it shall never rest.
+    script.phases[0].load = Load::Closed { pipeline: 1 };
+    assert_eq!(script.play().block.costliest(), None);
+}
+
 /// The points that honest contestants lack for what counts for them, and how often each was voided.
 fn lost_and_void(played: &Played) -> (i128, Vec<u64>) {
     let lost = played.tallies.iter().map(|tally| {

@@ -216,6 +216,7 @@ impl<K: Kernel> Worker<K> {
                 let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
                 contestant.connections[local].begin(Exchange::new(due, self.now));
                 let slot = contestant.slot(local);
+                self.costs.on_begun(index);
                 self.look_at(slot);
             } else {
                 // Looked at again when a slot is free, or when its time is up.
@@ -519,6 +520,8 @@ impl<K: Kernel> Worker<K> {
         contestant.prepare_tls(local, target.tls.as_ref());
         if is_closed_loop {
             self.quantum.on_opening(index);
+        } else {
+            self.costs.on_opening(index);
         }
         self.opens = self.opens.saturating_sub(1);
         let connection = &mut contestant.connections[local];

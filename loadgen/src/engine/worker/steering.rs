@@ -98,6 +98,7 @@ impl<K: Kernel> Worker<K> {
         self.is_pacing.grow(has, false);
         self.is_deferring.grow(has, false);
         self.quantum.grow(has);
+        self.costs.grow(has);
         self.block.grow(has);
         self.make_room_for_holds();
         self.opens_each = (OPENS_PER_TURN / has as u32).max(1);
