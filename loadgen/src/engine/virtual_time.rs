@@ -44,6 +44,8 @@ struct Script {
     connection_life: u64,
     requests: Option<u64>,
     stalls: Vec<(u64, u64)>,
+    /// From when to when nothing may be sent, for the journal's disk is stuck.
+    stuck: Vec<(u64, u64)>,
     pauses: Vec<(u64, u64)>,
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
@@ -121,6 +123,7 @@ impl Script {
             connection_life: 0,
             requests: None,
             stalls: Vec::new(),
+            stuck: Vec::new(),
             pauses: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
@@ -206,7 +209,15 @@ impl Script {
         kernel.handshaking = (0..self.servers.len()).map(|index| (address(index), shakes(index).manner)).collect();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
-        worker.run(&WorkerControl::new(plan.clone()), &mut sender).unwrap();
+        let control = WorkerControl::new(plan.clone());
+        if self.stuck.is_empty() {
+            worker.run(&control, &mut sender).unwrap();
+        } else {
+            while worker.go_on(&control, &mut sender).unwrap() {
+                let now = worker.now().ns();
+                control.pause(self.stuck.iter().any(|(from, to)| (*from..*to).contains(&now)));
+            }
+        }
         let kernel = worker.ring_mut().kernel_mut();
         let count = |of: &HashMap<SocketAddr, u64>| {
             (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
@@ -1095,6 +1106,21 @@ fn handshakes_that_wait_for_us_wait_alike_in_each_tenth_of_the_roster() {
         println!("{load:?}: {means:?} {right:?}");
         assert!(apart(&means) < 0.05 && apart(&right) < 0.05, "{load:?}: {means:?} {right:?}");
     }
+}
+
+#[test]
+fn what_waits_for_our_disk_goes_on_at_another_place_of_the_roster_each_time() {
+    // Connections are short, so that behind a pause each is to be made again, by a handshake that takes our time.
+    let mut script = Script::new(&[HONEST; 40], open(10));
+    let dear = Shakes { look: 500_000, tickets: 0, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![dear; 40]);
+    (script.phases[0].connections, script.connection_life) = (1, 100 * MS);
+    script.phases[0].end = START + 4 * SECOND;
+    script.stuck = (1..16).map(|index| (index * 250 * MS, index * 250 * MS + 150 * MS)).collect();
+    let played = script.play();
+    let means = tenths(&played, mean_us);
+    println!("{means:?}");
+    assert!(apart(&means) < 0.05, "{means:?}");
 }
 
 #[test]

@@ -64,6 +64,8 @@ const BATCH_MAX: u32 = 32;
 
 /// A worker that ran, or waited for its core, for more of an interval than this, in thousandths, never rested.
 const BUSY_MAX: u64 = 980;
+/// The golden section of 2^64: turns that follow each other at whatever distance begin all over the roster.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How long a slot is held for which our own machine had no descriptor, memory or port.
 const SHORT_NS: u64 = 100_000_000;
 
@@ -285,6 +287,12 @@ impl<K: Kernel> Worker<K> {
     #[cfg(test)]
     pub(crate) fn ring_mut(&mut self) -> &mut Ring<K> {
         &mut self.ring
+    }
+
+    /// All contestants, begun at another place of the roster each time: nobody is always the first.
+    fn in_turn(&self) -> impl Iterator<Item = ContestantIndex> + use<K> {
+        let (count, turn) = (self.contestants.len(), self.turn.wrapping_mul(GOLDEN) >> u32::BITS);
+        (0..count).map(move |step| ContestantIndex::from_index((turn as usize + step) % count))
     }
 
     fn close(&mut self, slot: RingSlot) {

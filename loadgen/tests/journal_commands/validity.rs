@@ -52,7 +52,12 @@ fn a_generator_that_calls_seconds_valid_in_which_it_stood_still_is_found() {
         let stage = Stage::new([played(phase, &GAPS)]);
         stage.run("rebuild", &[]).exits(0);
         stage.run("audit", &[]).exits(0);
-        audits(&stage, "4 1 800 0", 0, "1 of 4 scored seconds are valid; by its late windows and traces 3 to 4 are not");
+        audits(
+            &stage,
+            "4 1 800 0",
+            0,
+            "1 of 4 scored seconds are valid; by its late windows and traces 3 to 4 are not",
+        );
         audits(&stage, "4 4 800 0", 4, "4 of 4 scored seconds are valid: 3 of them were not");
         audits(&stage, "8 4 800 0", 4, "it counts 8 scored seconds, and its plan has 4");
         audits(&stage, "4 5 800 0", 4, "5 of 4 scored seconds are valid: more than there were");

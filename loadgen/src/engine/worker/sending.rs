@@ -106,10 +106,8 @@ impl<K: Kernel> Worker<K> {
         if self.phase >= phases.len() {
             return;
         }
-        let (mut connections, count) = (0, self.contestants.len());
-        for step in 0..count {
-            // Begun at another place of the roster each time: nobody is always the first to be connected.
-            let index = ContestantIndex::from_index((step + self.turn as usize) % count);
+        let mut connections = 0;
+        for index in self.in_turn() {
             self.look_at_waiting(index);
             let contestant = &mut self.contestants[index];
             contestant.limit = self.pacer.takes().of(self.phase, index, planned).connections;

@@ -33,7 +33,7 @@ impl<K: Kernel> Worker<K> {
             && Arc::ptr_eq(&self.plan.phases, &before.phases)
             && !anew
             && !has_joined;
-        for index in self.contestants.keys() {
+        for index in self.in_turn() {
             let is = &self.plan.contestants[index];
             // Who has just joined was nowhere before.
             let was = before.contestants.get(index).unwrap_or(is);
@@ -120,7 +120,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn pause(&mut self, paused: bool) {
         if self.activity.pause(paused) {
             // What waited meanwhile, for everybody alike.
-            self.contestants.keys().for_each(|index| self.look_at_waiting(index));
+            self.in_turn().for_each(|index| self.look_at_waiting(index));
         }
     }
 

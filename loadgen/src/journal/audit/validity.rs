@@ -14,7 +14,9 @@ use flowtest_contest::timeline::Timeline;
 use flowtest_contest::{Contest, Control};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundValidity, Tally};
-use flowtest_journal::record::{ArchivedEntry, ArchivedLate, ArchivedStart, LateCause, tally_of};
+use flowtest_journal::record::{
+    ArchivedBatch, ArchivedEntry, ArchivedLate, ArchivedStart, ArchivedTraces, LateCause, tally_of,
+};
 use flowtest_journal::stream::{Group, Record};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -107,46 +109,52 @@ impl Seconds {
                     self.document.extend_from_slice(control.document.as_slice());
                 }
                 Record::Late(late) => self.late(late),
-                Record::Batch(batch) => {
-                    let (from, to) = (batch.from.to_native(), batch.to.to_native());
-                    let (mut due, mut void) = ([0; 2], [0; 2]);
-                    for entry in batch.entries.iter() {
-                        let (tally, scored) = (tally(entry), usize::from(entry.scored != 0));
-                        due[scored] = tally.due.saturating_add(due[scored]);
-                        void[scored] = tally.own_fault.saturating_add(void[scored]);
-                    }
-                    if due != [0; 2] || void != [0; 2] {
-                        let Some(second) = self.at(UtcUs(from + to.saturating_sub(from) / 2)) else { continue };
-                        for half in 0..2 {
-                            second.due[half] = second.due[half].saturating_add(due[half]);
-                            second.void[half] = second.void[half].saturating_add(void[half]);
-                        }
-                    }
-                }
-                Record::Traces(block) => {
-                    let (base, worker) = (UtcUs(block.base.to_native()), block.worker.to_native());
-                    let kept_us = KEPT_TIMEOUTS * self.timeout_us + SECOND_US;
-                    let windows = self.windows.entry(worker).or_default();
-                    windows.retain(|(_, to, _)| to.saturating_add(kept_us) >= base);
-                    if windows.is_empty() && !has_void {
-                        continue;
-                    }
-                    let windows = std::mem::take(windows);
-                    for trace in block.traces.iter() {
-                        let intended = trace.intended(base);
-                        let outcome = intended.saturating_add(trace.latency_us.to_native().into());
-                        let is_void = trace.observed.to_native() & OUTCOME_BITS == OWN_FAULT;
-                        match lateness(&windows, intended) {
-                            Lateness::Certain => self.take(intended),
-                            Lateness::None if is_void => self.take(outcome),
-                            Lateness::None | Lateness::Perhaps => {}
-                        }
-                    }
-                    self.windows.insert(worker, windows);
-                }
+                Record::Batch(batch) => self.batch(batch),
+                Record::Traces(block) => self.traces(block, has_void),
                 _ => {}
             }
         }
+    }
+
+    fn batch(&mut self, batch: &ArchivedBatch) {
+        let (mut due, mut void) = ([0_u64; 2], [0_u64; 2]);
+        for entry in batch.entries.iter() {
+            let (tally, scored) = (tally(entry), usize::from(entry.scored != 0));
+            due[scored] = due[scored].saturating_add(tally.due);
+            void[scored] = void[scored].saturating_add(tally.own_fault);
+        }
+        let (from, to) = (batch.from.to_native(), batch.to.to_native());
+        // One that reaches over the start has counted what came behind it.
+        let middle = UtcUs(from + to.saturating_sub(from) / 2).max(self.start.unwrap_or(UtcUs::MAX));
+        if due == [0; 2] && void == [0; 2] {
+            return;
+        }
+        let Some(second) = self.at(middle) else { return };
+        for half in 0..2 {
+            second.due[half] = second.due[half].saturating_add(due[half]);
+            second.void[half] = second.void[half].saturating_add(void[half]);
+        }
+    }
+
+    fn traces(&mut self, block: &ArchivedTraces, has_void: bool) {
+        let (base, worker) = (UtcUs(block.base.to_native()), block.worker.to_native());
+        let kept_us = self.timeout_us.saturating_mul(KEPT_TIMEOUTS).saturating_add(SECOND_US);
+        let windows = self.windows.entry(worker).or_default();
+        windows.retain(|(_, to, _)| to.saturating_add(kept_us) >= base);
+        if self.start.is_none() || (windows.is_empty() && !has_void) {
+            return;
+        }
+        let windows = std::mem::take(windows);
+        for trace in block.traces.iter() {
+            let intended = trace.intended(base);
+            let is_void = trace.observed.to_native() & OUTCOME_BITS == OWN_FAULT;
+            match lateness(&windows, intended) {
+                Lateness::Certain => self.take(intended),
+                Lateness::None if is_void => self.take(intended.saturating_add(trace.latency_us.to_native().into())),
+                Lateness::None | Lateness::Perhaps => {}
+            }
+        }
+        self.windows.insert(worker, windows);
     }
 
     fn start(&mut self, start: &ArchivedStart) {
@@ -294,12 +302,14 @@ impl ProvedSeconds {
         // Looks that are far apart may have made one of two seconds.
         let least = self.invalid_least - self.invalid_least / 10;
         if valid_seconds + least > self.seconds + self.slack {
-            wrong.push(format!("{} of them were not, by its late windows and traces, at the least", self.invalid_least));
+            wrong
+                .push(format!("{} of them were not, by its late windows and traces, at the least", self.invalid_least));
         }
         if is_whole && word.invalid_seconds() > self.invalid_most {
             wrong.push(format!("no more than {} lie near a late window", self.invalid_most));
         }
-        let range = |(least, most): (u64, u64)| if least == most { most.to_string() } else { format!("{least} to {most}") };
+        let range =
+            |(least, most): (u64, u64)| if least == most { most.to_string() } else { format!("{least} to {most}") };
         if due > self.due.1 || void > self.void.1 || (is_whole && self.is_of_all(word) && void < self.void.0) {
             let (due_here, void_here) = (range(self.due), range(self.void));
             wrong.push(format!(
