@@ -358,8 +358,7 @@ pub(crate) mod tests {
         (troubled.publish_error, troubled.journal_still_us) = (Some("it is full".to_owned()), Some(3_000_000));
         (troubled.stopped, troubled.trouble) = (Some("by a signal".to_owned()), Some("no disk".to_owned()));
         troubled.own_fault_cause = Some("it stood still".to_owned());
-        troubled.busy_with =
-            Some(BusyWith { contestant: "alice".to_owned(), time_percent: 72, requests_percent: 5 });
+        troubled.busy_with = Some(BusyWith { contestant: "alice".to_owned(), time_percent: 72, requests_percent: 5 });
         troubled.beside_trouble = Some("no tests".to_owned());
         troubled.tls_trouble = Some("no authorities".to_owned());
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
@@ -380,8 +379,7 @@ pub(crate) mod tests {
         large.rate_ratio = Some(f64::NAN);
         (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         (large.trouble, large.own_fault_cause) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
-        large.busy_with =
-            Some(BusyWith { contestant: "\u{1b}".repeat(999), time_percent: 255, requests_percent: 255 });
+        large.busy_with = Some(BusyWith { contestant: "\u{1b}".repeat(999), time_percent: 255, requests_percent: 255 });
         large.beside_trouble = Some("\u{1b}".repeat(999));
         large.tls_trouble = Some("\u{1b}".repeat(999));
         let text = large.to_json();

@@ -210,10 +210,7 @@ impl Notes {
     fn validity(&mut self, stream: &Stream, held: &HeldStream) {
         let (Some(proved), Some(word)) = (stream.seconds, held.validity) else { return };
         let id = stream.folder.stream;
-        let said = format!(
-            "stream {id} says that {} of {} scored seconds are valid",
-            word.valid_seconds, word.seconds
-        );
+        let said = format!("stream {id} says that {} of {} scored seconds are valid", word.valid_seconds, word.seconds);
         let is_whole = stream.standing == StreamStanding::Ended && held.end.is_some();
         let wrong = proved.wrong(word, is_whole);
         for why in &wrong {

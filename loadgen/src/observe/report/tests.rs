@@ -245,7 +245,8 @@ fn names_of_strangers_are_inert() {
 
 #[test]
 fn what_of_our_own_it_was_is_told_with_whose_exchanges_filled_our_time() {
-    let told = "a worker never rested; while a worker never rested, 72 % of its time went to alice, for 5 % of the requests";
+    let told =
+        "a worker never rested; while a worker never rested, 72 % of its time went to alice, for 5 % of the requests";
     assert!(page(&["alice", "bob"]).contains(told));
 }
 
