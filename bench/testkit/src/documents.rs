@@ -25,6 +25,7 @@ pub fn generator_health(id: &str, beat: UtcUs) -> GeneratorHealth {
         saturated_seconds: 0,
         validity: RoundValidity::default(),
         own_fault_cause: None,
+        busy_with: None,
         clock_offset_us: Some(12),
         clock_error_us: Some(40),
         halted_by: Some(0),

@@ -6,6 +6,7 @@
 
 use crate::engine::causes::{Causes, OwnTrouble};
 use crate::engine::clock::RunInstant;
+use crate::engine::cost::{Cost, Costliest};
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::Plan;
 use crate::engine::ring::Counters;
@@ -24,6 +25,8 @@ pub struct Meter {
     pub late: u64,
     /// Of these, what counts for nobody: known when it has its outcome. It is among `own_fault` too.
     pub late_void: u64,
+    /// What it took of workers while they never rested.
+    pub busy: Cost,
 }
 
 impl Meter {
@@ -31,6 +34,7 @@ impl Meter {
         self.verified += other.verified;
         self.late += other.late;
         self.late_void += other.late_void;
+        self.busy.add(other.busy);
     }
 }
 
@@ -66,7 +70,7 @@ impl Counts {
 
     /// Nothing was counted: then the histograms are empty as well.
     pub fn is_empty(&self) -> bool {
-        self.row.tally == flowtest_contract::Tally::default()
+        self.row.tally == flowtest_contract::Tally::default() && self.meter == Meter::default()
     }
 
     pub fn clear(&mut self) {
@@ -242,6 +246,16 @@ impl Block {
     /// All that was counted of a contestant: what is scored, and what is not.
     pub fn of(&self, contestant: ContestantIndex) -> [&Counts; 2] {
         [&self.scored[contestant.index()], &self.unscored[contestant.index()]]
+    }
+
+    /// Whose exchanges took most of the time of workers that never rested.
+    pub fn costliest(&self) -> Option<Costliest> {
+        let each = self.scored.iter().zip(&self.unscored).map(|(scored, unscored)| {
+            let mut cost = scored.meter.busy;
+            cost.add(unscored.meter.busy);
+            cost
+        });
+        Costliest::of(ContestantIndex::all().zip(each))
     }
 
     /// Has places for so many contestants at least.

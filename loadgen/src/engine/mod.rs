@@ -13,7 +13,8 @@
 //! | [`tls`] | TLS of one connection without I/O: handshake, keys, records |
 //! | [`contestant`] | one contestant in one worker |
 //! | [`occupied`] | whether a worker's thread rests |
-//! | [`quantum`] | equal shares of a worker's time in closed loop |
+//! | [`cost`] | what contestants take of a worker's time |
+//! | [`quantum`] | equal shares of it in closed loop |
 //! | [`wheel`] | deadlines, looked at once per turn |
 //! | [`index`] | numbers of contestants and slots, and tables by them |
 //! | [`ring`] | io_uring and its slots; the only `unsafe` |
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod connection;
 pub mod contestant;
 pub mod control;
+pub mod cost;
 pub mod exchange;
 pub mod http;
 pub mod index;

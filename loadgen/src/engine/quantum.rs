@@ -10,16 +10,8 @@
 //! What a request costs is what the contestant's last ones did, by what was measured of sends, receives, bytes and connects.
 
 use crate::engine::clock::RunInstant;
+use crate::engine::cost::{CONNECTION_NS, REQUEST_NS, handshake_ns, receive_ns};
 use crate::engine::index::{ContestantIndex, Table};
-
-/// Of one worker's time on this kernel, in nanoseconds (BENCHMARKS.md): a request and its answer of a few bytes, a receive,
-/// 1,000 bytes of an answer, a connection made and closed.
-const REQUEST_NS: u64 = 5_000;
-const RECEIVE_NS: u64 = 1_000;
-const KILOBYTE_NS: u64 = 650;
-const CONNECTION_NS: u64 = 35_000;
-/// What a step of a handshake of TLS is taken to have cost at the most: it is measured, and may have been interrupted.
-const HANDSHAKE_NS_MAX: u64 = 4_000_000;
 
 /// What the contestants of a turn may use together, at least.
 const TURN_NS: u64 = 100_000;
@@ -156,11 +148,11 @@ impl Quantum {
 
     #[inline]
     pub fn on_received(&mut self, index: ContestantIndex, bytes: usize) {
-        self.uses[index].spent += RECEIVE_NS + bytes as u64 * KILOBYTE_NS / 1_000;
+        self.uses[index].spent += receive_ns(bytes);
     }
 
     pub fn on_handshake(&mut self, index: ContestantIndex, took_ns: u64) {
-        self.uses[index].spent += took_ns.min(HANDSHAKE_NS_MAX);
+        self.uses[index].spent += handshake_ns(took_ns);
     }
 
     pub fn on_opening(&mut self, index: ContestantIndex) {

@@ -18,6 +18,7 @@ use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::connection::{Connection, State};
 use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{GoOn, WorkerControl};
+use crate::engine::cost::Costs;
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
@@ -63,6 +64,8 @@ const BATCH_MAX: u32 = 32;
 
 /// A worker that ran, or waited for its core, for more of an interval than this, in thousandths, never rested.
 const BUSY_MAX: u64 = 980;
+/// The golden section of 2^64: turns that follow each other at whatever distance begin all over the roster.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How long a slot is held for which our own machine had no descriptor, memory or port.
 const SHORT_NS: u64 = 100_000_000;
 
@@ -93,6 +96,8 @@ pub struct Worker<K> {
     /// Among the ready, the held or the resting.
     queued: Table<RingSlot, bool>,
     quantum: Quantum,
+    /// Of open phases.
+    costs: Costs,
     /// Contestants whose waiting requests are to be looked at before the next enter.
     pacing: Vec<ContestantIndex>,
     is_pacing: Table<ContestantIndex, bool>,
@@ -183,6 +188,7 @@ impl<K: Kernel> Worker<K> {
             held: Vec::with_capacity(slots),
             queued: Table::filled(false, slots),
             quantum: Quantum::new(count),
+            costs: Costs::new(count),
             pacing: Vec::with_capacity(count),
             is_pacing: Table::filled(false, count),
             deferring: VecDeque::with_capacity(count),
@@ -289,6 +295,12 @@ impl<K: Kernel> Worker<K> {
     #[cfg(test)]
     pub(crate) fn kept(&self) -> usize {
         self.contestants.iter().flat_map(|contestant| contestant.tls.iter().flatten()).map(|tls| tls.kept()).sum()
+    }
+
+    /// All contestants, begun at another place of the roster each time: nobody is always the first.
+    fn in_turn(&self) -> impl Iterator<Item = ContestantIndex> + use<K> {
+        let (count, turn) = (self.contestants.len(), self.turn.wrapping_mul(GOLDEN) >> u32::BITS);
+        (0..count).map(move |step| ContestantIndex::from_index((turn as usize + step) % count))
     }
 
     fn close(&mut self, slot: RingSlot) {
@@ -408,6 +420,8 @@ impl<K: Kernel> Worker<K> {
                 // What an open phase receives belongs to no request that the quantum counts.
                 if self.activity.is_closed_loop() {
                     self.quantum.on_received(index, buffer.len());
+                } else {
+                    self.costs.on_received(index, buffer.len());
                 }
                 let contestant = &mut self.contestants[index];
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
@@ -588,9 +602,16 @@ impl<K: Kernel> Worker<K> {
         let occupied = self.ring.occupied_ns();
         self.occupied = (self.now, occupied);
         let is_open = self.open_since.is_some_and(|open_since| open_since <= since);
-        if is_open && (occupied - before).saturating_mul(1_000) > elapsed.saturating_mul(BUSY_MAX) {
+        let is_busy = is_open && (occupied - before).saturating_mul(1_000) > elapsed.saturating_mul(BUSY_MAX);
+        if is_busy {
             self.was_late(since, LateCause::Busy);
         }
+        let (block, scored) = (&mut self.block, self.scored);
+        self.costs.take(|index, cost| {
+            if is_busy {
+                block.counts(index, scored).meter.busy.add(cost);
+            }
+        });
     }
 
     fn stamp_block(&mut self) {

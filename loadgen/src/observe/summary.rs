@@ -3,6 +3,7 @@
 use crate::engine::block::{Block, Counts, rate_ratio};
 use crate::engine::causes::OwnTrouble;
 use crate::engine::clock::PlanInstant;
+use crate::engine::cost::Costliest;
 use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::engine::run::{Progress, WorkerReport};
@@ -15,6 +16,7 @@ use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::text::bounded;
 use flowtest_contract::text::{grouped, percent};
 use flowtest_contract::{Histogram, Tally};
+use flowtest_scoreboard::BusyWith;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 
@@ -216,6 +218,8 @@ pub struct Summary {
     pub interrupted: bool,
     /// What of our own it was last that made seconds not valid or requests void; null where nothing did.
     pub own_fault_cause: Option<&'static str>,
+    /// Whose exchanges filled the time of workers that never rested; null where they rested, or nothing was the matter.
+    pub busy_with: Option<BusyWith>,
     /// Whether all this is what the plan asked for.
     #[serde(flatten)]
     pub validity: ValidityFigures,
@@ -269,6 +273,7 @@ impl Summary {
             samples: Vec::new(),
             interrupted: stopped,
             own_fault_cause: None,
+            busy_with: busy_with(plan, sums),
             validity: ValidityFigures::new(&Validity::default()),
             house: House::of(plan, sums),
         }
@@ -279,6 +284,7 @@ impl Summary {
         let validity = series.validity();
         let trouble = trouble.filter(|_| !validity.counts().is_flawless());
         self.own_fault_cause = trouble.map(|trouble| wording::own_cause(trouble.cause));
+        self.busy_with = self.busy_with.take().filter(|_| trouble.is_some());
         self.total.rate_ratio = self.total.rate_ratio.or(validity.rate_ratio());
         self.validity = ValidityFigures::new(&validity);
         self.total.set_invalid(series.invalid_s());
@@ -298,6 +304,13 @@ impl Summary {
     pub fn is_valid(&self) -> bool {
         self.validity.valid
     }
+}
+
+/// Whose exchanges filled the time of workers that never rested.
+pub fn busy_with(plan: &Plan, sums: &Block) -> Option<BusyWith> {
+    let Costliest { contestant, time_percent, requests_percent } = sums.costliest()?;
+    let contestant = plan.contestants.get(contestant)?.name.clone();
+    Some(BusyWith { contestant, time_percent, requests_percent })
 }
 
 fn settled(sums: &Block) -> u64 {
@@ -356,6 +369,9 @@ impl fmt::Display for Summary {
         write_counts(f, "failed", &lost)?;
         if let Some(cause) = self.own_fault_cause {
             writeln!(f, "  our own    {:>14}   the last time {cause}", "")?;
+        }
+        if let Some(busy_with) = &self.busy_with {
+            writeln!(f, "             {:>14}   {}", "", bounded(&busy_with.to_string(), LINE_BYTES_MAX))?;
         }
         for (cause, count) in failures::together(&self.causes).into_iter().take(CAUSES_SHOWN) {
             writeln!(f, "             {:>11}   {}", grouped(count), bounded(cause, LINE_BYTES_MAX))?;

@@ -14,6 +14,7 @@ use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::Failure;
 use flowtest_contract::{Observed, Seen, Token, judge};
 use flowtest_journal::record::LateCause;
+use flowtest_scoreboard::BusyWith;
 
 /// What a contestant is expected to do whose requests find no connection.
 const FAST_ENOUGH: &str = "answers fast enough for the rate";
@@ -132,6 +133,11 @@ pub fn own_cause(cause: OwnCause) -> &'static str {
         OwnCause::Route => "the generator's own machine had no route to a server",
         OwnCause::Trust => "the generator's own machine knows no authority by which it could trust a server over https",
     }
+}
+
+/// The same with whose exchanges filled the time of workers that never rested, where some did not.
+pub fn with_who(cause: &str, busy_with: Option<&BusyWith>) -> String {
+    busy_with.map_or_else(|| cause.to_owned(), |busy_with| format!("{cause}; {busy_with}"))
 }
 
 /// Why an exchange is void, and what was expected instead.

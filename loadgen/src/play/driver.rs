@@ -17,6 +17,7 @@ use crate::engine::trace::Tracing;
 use crate::observe::failures::FailureSample;
 use crate::observe::output::{Closed, Output};
 use crate::observe::series::Look;
+use crate::observe::summary::busy_with;
 use crate::observe::wording;
 use crate::record::publish::Board;
 use crate::record::recorder::explain::{Explained, explain};
@@ -25,7 +26,7 @@ use crate::record::recorder::{Fresh, Recorded, Recorder, Recording};
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::{RoundValidity, Row};
 use flowtest_journal::record::{self, LateCause};
-use flowtest_scoreboard::{ExplainedError, Prepared};
+use flowtest_scoreboard::{BusyWith, ExplainedError, Prepared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -464,11 +465,18 @@ impl Driver {
         stands.or(told).filter(|_| !is_flawless).map(wording::own_cause)
     }
 
+    /// Whose exchanges filled the time of workers that never rested; `None` where all is valid.
+    pub fn busy_with(&self) -> Option<BusyWith> {
+        let counted = self.counted().filter(|_| !self.validity().is_flawless())?;
+        busy_with(&self.plan, &counted.sums)
+    }
+
     /// Tells of seconds that are not valid and of requests that are void, with the cause.
     fn tell_own_fault(&mut self) {
         let (counts, cause) = (self.validity(), self.own_fault_cause());
+        let cause = cause.map(|cause| wording::with_who(cause, self.busy_with().as_ref()));
         let closed = self.output.closed_validity();
-        if let Some(told) = self.told_own_fault.look(counts, closed, cause, Instant::now()) {
+        if let Some(told) = self.told_own_fault.look(counts, closed, cause.as_deref(), Instant::now()) {
             eprintln!("flowtest-loadgen: {told}");
         }
     }
@@ -519,8 +527,10 @@ impl Driver {
             if let Some(board) = &board {
                 board.note_validity(counts);
             }
+            let summary = &closed.summary;
+            let cause = summary.own_fault_cause.map(|cause| wording::with_who(cause, summary.busy_with.as_ref()));
             if gate.is_some()
-                && let Some(told) = told_own_fault.end(counts, closed.summary.own_fault_cause)
+                && let Some(told) = told_own_fault.end(counts, cause.as_deref())
             {
                 eprintln!("flowtest-loadgen: {told}");
             }

@@ -191,6 +191,8 @@ pub(crate) fn start_record(contest: &Contest, plan: &Plan, cores: &[usize], take
         "host": rustix::system::uname().nodename().to_string_lossy(),
         "kernel": rustix::system::uname().release().to_string_lossy(),
         "cores": cores,
+        // From here on seconds are counted.
+        "starts_at": plan.utc_us(plan.schedule.run_clock(plan.start())).0,
     });
     // By these the audit finds in the document which share the stream had.
     if let Some(Taker { id, takes_from }) = taker {

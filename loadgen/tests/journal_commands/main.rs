@@ -7,3 +7,4 @@ mod lines;
 mod played;
 mod program;
 mod rebuilding;
+mod validity;

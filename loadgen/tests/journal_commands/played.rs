@@ -77,6 +77,8 @@ pub(crate) struct Interval {
     pub(crate) joins: Vec<(&'static str, u64)>,
     pub(crate) notice: Option<&'static str>,
     pub(crate) evidence: Vec<Evidence>,
+    /// When the worker was late besides, from and to after [`BASE`], and why.
+    pub(crate) windows: Vec<(u64, u64, LateCause)>,
     /// The worker says nothing of what voided exchanges.
     pub(crate) unexcused: bool,
     /// Changes the traces after the batch was counted.
@@ -214,7 +216,12 @@ impl Played {
         }
         let all = traces.len() as u64;
         let (traced, untraced) = if interval.traceless { (0, all) } else { (all, 0) };
-        let windows: Vec<LateWindow> = interval.exchanges.iter().filter_map(excuse).collect();
+        let told = interval.windows.iter().map(|(from, to, cause)| LateWindow {
+            from: BASE + from,
+            to: BASE + to,
+            cause: *cause as u16,
+        });
+        let windows: Vec<LateWindow> = told.chain(interval.exchanges.iter().filter_map(excuse)).collect();
         if !windows.is_empty() && !interval.unexcused {
             writer.append_late(&Late { worker: 0, windows }).expect("lateness");
         }

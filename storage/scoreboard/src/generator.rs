@@ -15,6 +15,7 @@ use flowtest_contest::timeline::GENERATORS_MAX;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, StreamId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 
 /// Whatever a generator writes is shorter; a longer text is somebody else's and is not parsed.
@@ -74,6 +75,9 @@ pub struct GeneratorHealth {
     /// What of its own it was last that made seconds not valid or requests void, in words; nothing where nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_fault_cause: Option<String>,
+    /// Whose exchanges filled the time of its workers while they never rested; nothing where they rested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_with: Option<BusyWith>,
     /// Against Redis, in microseconds; nothing before it was measured.
     pub clock_offset_us: Option<i64>,
     pub clock_error_us: Option<u64>,
@@ -117,6 +121,26 @@ fn knows_no_splits() -> Option<UtcUs> {
     Some(UtcUs::EPOCH)
 }
 
+/// Whose exchanges filled the time of workers that never rested in an open phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusyWith {
+    pub contestant: String,
+    /// Its part of what all exchanges took then, and of the requests.
+    pub time_percent: u8,
+    pub requests_percent: u8,
+}
+
+impl fmt::Display for BusyWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BusyWith { contestant, time_percent, requests_percent } = self;
+        write!(
+            f,
+            "while a worker never rested, {time_percent} % of its time went to {contestant}, for {requests_percent} % of the \
+             requests"
+        )
+    }
+}
+
 /// A generator that Redis knows of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenGenerator {
@@ -157,6 +181,9 @@ impl GeneratorHealth {
         let troubles = [&mut self.trouble, &mut self.beside_trouble, &mut self.tls_trouble];
         for text in faults.into_iter().chain(troubles).flatten() {
             *text = bounded(text, MESSAGE_BYTES_MAX);
+        }
+        if let Some(busy_with) = &mut self.busy_with {
+            busy_with.contestant = bounded(&busy_with.contestant, TEXT_BYTES_MAX);
         }
         self.features.truncate(FEATURES_MAX);
         self.busy_percent.truncate(LIST_MAX);
@@ -307,6 +334,7 @@ pub(crate) mod tests {
             saturated_seconds: 0,
             validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 },
             own_fault_cause: None,
+            busy_with: None,
             clock_offset_us: Some(-120),
             clock_error_us: Some(40),
             clock_step_us: Some(-7),
@@ -330,12 +358,13 @@ pub(crate) mod tests {
         (troubled.publish_error, troubled.journal_still_us) = (Some("it is full".to_owned()), Some(3_000_000));
         (troubled.stopped, troubled.trouble) = (Some("by a signal".to_owned()), Some("no disk".to_owned()));
         troubled.own_fault_cause = Some("it stood still".to_owned());
+        troubled.busy_with = Some(BusyWith { contestant: "alice".to_owned(), time_percent: 72, requests_percent: 5 });
         troubled.beside_trouble = Some("no tests".to_owned());
         troubled.tls_trouble = Some("no authorities".to_owned());
         let json: serde_json::Value = serde_json::from_str(&troubled.to_json()).expect("JSON");
         let keys: Vec<&String> = json.as_object().expect("an object").keys().collect();
         let documented = "id beat version cores features tier stream round revision halted_by rate rate_ratio lag_p99_us \
-                          saturated_seconds validity own_fault_cause clock_offset_us clock_error_us clock_step_us backlog publish_error \
+                          saturated_seconds validity own_fault_cause busy_with clock_offset_us clock_error_us clock_step_us backlog publish_error \
                           journal_still_us stopped disk_free_bytes busy_percent source_addresses takes_from trouble beside_trouble \
                           tls_trouble";
         assert_eq!(keys, documented.split(' ').collect::<Vec<_>>());
@@ -350,6 +379,7 @@ pub(crate) mod tests {
         large.rate_ratio = Some(f64::NAN);
         (large.publish_error, large.stopped) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
         (large.trouble, large.own_fault_cause) = (Some("\u{1b}".repeat(999)), Some("\u{1b}".repeat(999)));
+        large.busy_with = Some(BusyWith { contestant: "\u{1b}".repeat(999), time_percent: 255, requests_percent: 255 });
         large.beside_trouble = Some("\u{1b}".repeat(999));
         large.tls_trouble = Some("\u{1b}".repeat(999));
         let text = large.to_json();

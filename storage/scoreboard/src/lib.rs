@@ -56,7 +56,7 @@ pub use clock::{ClockOffset, measure_clock};
 pub use error::ScoreboardError;
 pub use explained::ExplainedError;
 pub use flowtest_contract::RoundValidity;
-pub use generator::{GeneratorHealth, Lease, SeenGenerator};
+pub use generator::{BusyWith, GeneratorHealth, Lease, SeenGenerator};
 pub use named::Named;
 pub use practice::{PracticeReport, PracticeRequest, PracticeState};
 pub use prepared::Prepared;

@@ -193,6 +193,11 @@ fn warnings(health: &GeneratorHealth, step_us: Option<i64>) -> Vec<String> {
     if health.rate_ratio.is_some_and(|ratio| ratio < RoundValidity::RATIO_MIN) {
         told.push("It does not keep up with what it should send: add cores or generators.".to_owned());
     }
+    if let Some(busy_with) = &health.busy_with {
+        told.push(format!(
+            "It was late, and what was is void for all: {busy_with}. Add cores or generators, or park whom that names."
+        ));
+    }
     if health.backlog > BACKLOG_WARN {
         told.push(format!("{} batches of it wait for Redis: wait until they are there.", health.backlog));
     }

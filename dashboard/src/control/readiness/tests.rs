@@ -4,7 +4,7 @@ use flowtest_contest::{Contest, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
 use flowtest_scoreboard::ProbeVerdicts;
-use flowtest_scoreboard::{GeneratorHealth, MayPlay, ProbeAnswer, SeenGenerator};
+use flowtest_scoreboard::{BusyWith, GeneratorHealth, MayPlay, ProbeAnswer, SeenGenerator};
 use flowtest_testkit::documents::{RIGHT, generator_health, probe_answer};
 
 const NOW: UtcUs = UtcUs(1_796_119_200_000_000);
@@ -12,6 +12,10 @@ const SECOND: u64 = 1_000_000;
 
 fn health() -> GeneratorHealth {
     generator_health("g1", NOW)
+}
+
+fn busy_with(contestant: &str) -> BusyWith {
+    BusyWith { contestant: contestant.to_owned(), time_percent: 72, requests_percent: 5 }
 }
 
 fn answer(right: bool, at: UtcUs) -> ProbeAnswer {
@@ -233,7 +237,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 56] = [
+    let cases: [Case; 57] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
@@ -269,6 +273,12 @@ fn each_trouble_has_its_mark_and_its_sentence() {
         (|s| edit(s).backlog = 500, "g1", Mark::Warn, "500 batches"),
         (|s| edit(s).busy_percent = vec![1, 90], "g1", Mark::Warn, "90 % busy"),
         (|s| edit(s).rate_ratio = Some(0.5), "g1", Mark::Warn, "keep up"),
+        (
+            |s| edit(s).busy_with = Some(busy_with("alice")),
+            "g1",
+            Mark::Warn,
+            "72 % of its time went to alice, for 5 % of the requests. Add cores or generators, or park whom that names.",
+        ),
         (|s| edit(s).journal_still_us = Some(7_300_000), "g1", Mark::No, "journal's disk for 7s"),
         (|s| edit(s).stopped = Some("SIGUSR1".into()), "g1", Mark::No, "sends nothing: SIGUSR1"),
         (|s| edit(s).publish_error = Some("it is full".into()), "g1", Mark::No, "does not take its points: it is full"),

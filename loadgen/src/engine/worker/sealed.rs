@@ -65,6 +65,9 @@ impl<K: Kernel> Worker<K> {
         if let Some(tls) = &mut contestant.tls[local] {
             let records = tls.take_records() * RECORD_AS_BYTES;
             greedy |= contestant.on_received(self.turn, records) > self.bytes_per_turn;
+            if records > 0 && !self.activity.is_closed_loop() {
+                self.costs.on_received(index, records);
+            }
         }
         if greedy {
             self.ring.pause(slot);
@@ -187,6 +190,8 @@ impl<K: Kernel> Worker<K> {
         contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);
+        } else {
+            self.costs.on_handshake(index, took_ns);
         }
         match opened {
             Handshake::Waits => self.send_outgoing(slot),

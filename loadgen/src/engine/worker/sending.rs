@@ -106,10 +106,8 @@ impl<K: Kernel> Worker<K> {
         if self.phase >= phases.len() {
             return;
         }
-        let (mut connections, count) = (0, self.contestants.len());
-        for step in 0..count {
-            // Begun at another place of the roster each time: nobody is always the first to be connected.
-            let index = ContestantIndex::from_index((step + self.turn as usize) % count);
+        let mut connections = 0;
+        for index in self.in_turn() {
             self.look_at_waiting(index);
             let contestant = &mut self.contestants[index];
             contestant.limit = self.pacer.takes().of(self.phase, index, planned).connections;
@@ -216,6 +214,7 @@ impl<K: Kernel> Worker<K> {
                 let due = contestant.backlog.take(self.pacer.takes(), &self.plan.schedule).expect("the oldest waits");
                 contestant.connections[local].begin(Exchange::new(due, self.now));
                 let slot = contestant.slot(local);
+                self.costs.on_begun(index);
                 self.look_at(slot);
             } else {
                 // Looked at again when a slot is free, or when its time is up.
@@ -519,6 +518,8 @@ impl<K: Kernel> Worker<K> {
         contestant.prepare_tls(local, target.tls.as_ref());
         if is_closed_loop {
             self.quantum.on_opening(index);
+        } else {
+            self.costs.on_opening(index);
         }
         self.opens = self.opens.saturating_sub(1);
         let connection = &mut contestant.connections[local];

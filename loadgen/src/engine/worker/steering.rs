@@ -34,7 +34,7 @@ impl<K: Kernel> Worker<K> {
             && Arc::ptr_eq(&self.plan.phases, &before.phases)
             && !anew
             && !has_joined;
-        for index in self.contestants.keys() {
+        for index in self.in_turn() {
             let is = &self.plan.contestants[index];
             // Who has just joined was nowhere before.
             let was = before.contestants.get(index).unwrap_or(is);
@@ -99,6 +99,7 @@ impl<K: Kernel> Worker<K> {
         self.is_pacing.grow(has, false);
         self.is_deferring.grow(has, false);
         self.quantum.grow(has);
+        self.costs.grow(has);
         self.block.grow(has);
         self.make_room_for_holds();
         self.opens_each = (OPENS_PER_TURN / has as u32).max(1);
@@ -120,7 +121,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn pause(&mut self, paused: bool) {
         if self.activity.pause(paused) {
             // What waited meanwhile, for everybody alike.
-            self.contestants.keys().for_each(|index| self.look_at_waiting(index));
+            self.in_turn().for_each(|index| self.look_at_waiting(index));
         }
     }
 

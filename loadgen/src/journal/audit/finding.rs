@@ -57,6 +57,8 @@ pub enum Kind {
     Terms,
     /// Two streams held one share of the requests at one time, and both sent.
     ShareTwice,
+    /// What a generator says of its valid seconds, held against its journal: what cannot be so is a difference.
+    Validity,
     /// Steps of a breakpoint phase were decided again: a wrong one is a difference.
     Steps,
     RedisBehind,

@@ -4,7 +4,7 @@
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, Row, StreamId};
+use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_journal::stream::StreamFolder;
 use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
@@ -50,6 +50,8 @@ pub struct HeldStream {
     histograms: Option<u64>,
     /// Rows, or histograms, too many for one command are being put just now.
     pub in_parts: bool,
+    /// How much of what it scored is valid, as its generator says.
+    pub validity: Option<RoundValidity>,
     pub rows: BTreeMap<String, Row>,
     /// Histograms beside the rows, as they were found.
     spans: Vec<(String, usize, Vec<u8>)>,
@@ -324,8 +326,14 @@ impl HeldRound {
                 let row = Row::decode(text).map_err(|error| error.to_string())?;
                 self.stream(id).rows.insert(contestant.to_owned(), row);
             }
-            // Which seconds were valid is the generator's word; what is void is in the rows.
-            RoundField::Streams | RoundField::Validity(_) | RoundField::Span(..) => {}
+            RoundField::Validity(id) => {
+                let counts: Option<Vec<u64>> = text.split(' ').map(|count| count.parse().ok()).collect();
+                let Some(&[seconds, valid_seconds, due, void]) = counts.as_deref() else {
+                    return Err(format!("{:?} is no four counts", text.chars().take(40).collect::<String>()));
+                };
+                self.stream(id).validity = Some(RoundValidity { seconds, valid_seconds, due, void });
+            }
+            RoundField::Streams | RoundField::Span(..) => {}
         }
         Ok(())
     }

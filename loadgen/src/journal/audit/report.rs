@@ -10,7 +10,8 @@
 //! rounds[]              round, contest, state (in Redis; null without --redis), outcomes, traced, points, points_traced,
 //!   contestants[]       name, points, points_traced, points_redis, points_what_if, outcomes, traced, proved, differences[]
 //!   streams[]           stream, folder, standing, tail, last_seq, chain, segments, bytes, proved_until, traced, untraced,
-//!                       in_flight, redis_seq, redis_ended
+//!                       in_flight, seconds (scored; null where the plan is not known), invalid_least, invalid_most (how many of
+//!                       them are not valid, by the journal alone), redis_seq, redis_ended, redis_seconds, redis_valid_seconds
 //! findings[]            see `finding.rs`
 //! ```
 
@@ -86,9 +87,16 @@ pub struct StreamLine {
     pub traced: u64,
     pub untraced: u64,
     pub in_flight: u64,
+    /// Scored, and how many of them are not valid, by the journal alone; `null` where its plan is not known.
+    pub seconds: Option<u64>,
+    pub invalid_least: Option<u64>,
+    pub invalid_most: Option<u64>,
     /// `null` without `--redis` and when Redis does not know it.
     pub redis_seq: Option<u64>,
     pub redis_ended: Option<bool>,
+    /// As its generator says.
+    pub redis_seconds: Option<u64>,
+    pub redis_valid_seconds: Option<u64>,
 }
 
 impl AuditReport {
@@ -230,8 +238,13 @@ impl StreamLine {
             traced: stream.traced,
             untraced: stream.untraced,
             in_flight: round::in_flight(stream),
+            seconds: stream.seconds.map(|proved| proved.seconds),
+            invalid_least: stream.seconds.map(|proved| proved.invalid_least),
+            invalid_most: stream.seconds.map(|proved| proved.invalid_most.min(proved.seconds)),
             redis_seq: in_redis.and_then(|held| held.seq),
             redis_ended: in_redis.map(|held| held.end.is_some()),
+            redis_seconds: in_redis.and_then(|held| held.validity).map(|word| word.seconds),
+            redis_valid_seconds: in_redis.and_then(|held| held.validity).map(|word| word.valid_seconds),
         }
     }
 }

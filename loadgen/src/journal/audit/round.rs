@@ -206,6 +206,26 @@ impl Notes {
         (finding.journal, finding.other) = (Some(difference.ours), Some(difference.theirs));
     }
 
+    /// Whether what the generator says of its seconds can be so, by the stream's own records.
+    fn validity(&mut self, stream: &Stream, held: &HeldStream) {
+        let (Some(proved), Some(word)) = (stream.seconds, held.validity) else { return };
+        let id = stream.folder.stream;
+        let said = format!("stream {id} says that {} of {} scored seconds are valid", word.valid_seconds, word.seconds);
+        let is_whole = stream.standing == StreamStanding::Ended && held.end.is_some();
+        let wrong = proved.wrong(word, is_whole);
+        for why in &wrong {
+            let finding = self.note(Kind::Validity, true, Some(id), format!("{said}: {why}"));
+            (finding.journal, finding.other) = (Some(proved.invalid_least), Some(word.invalid_seconds()));
+        }
+        let is_of_before = is_whole && !proved.is_of_all(word);
+        if wrong.is_empty() && (!word.is_flawless() || proved.invalid_least > 0 || is_of_before) {
+            let of_before = if is_of_before { ", before it ended" } else { "" };
+            let (least, most) = (proved.invalid_least, proved.invalid_most.min(proved.seconds));
+            let text = format!("{said}{of_before}; by its late windows and traces {least} to {most} are not");
+            self.note(Kind::Validity, false, Some(id), text);
+        }
+    }
+
     /// Whether the streams are of one contest.
     fn agreement(&mut self, streams: &[Stream]) {
         let mut begun = streams.iter().filter_map(|stream| stream.beginning.as_ref().map(|first| (stream, first)));
@@ -392,6 +412,7 @@ impl Notes {
             self.note(Kind::Live, false, Some(id), text);
             return;
         }
+        self.validity(stream, held);
         let empty = Row::default();
         for (index, (name, halves)) in named(stream, &stream.batches).enumerate() {
             let at = |snapshot: &Option<Snapshot>| match snapshot {

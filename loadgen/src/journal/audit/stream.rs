@@ -9,6 +9,7 @@ use super::in_force::{InForce, Since};
 use super::redis::{Board, HeldUpTo};
 use super::shares::{Held, Shares};
 use super::traces::{Counted, Timed};
+use super::validity::{ProvedSeconds, Seconds};
 use super::void::Void;
 use super::what_if::{Answer, WhatIf};
 use crate::journal::folders;
@@ -58,6 +59,8 @@ pub struct Stream {
     pub in_force: Vec<Since>,
     /// Which share of the requests it held when. Empty where it does not say.
     pub shares: Vec<Held>,
+    /// What its records say of how many of its seconds are valid; `None` where they do not say it.
+    pub seconds: Option<ProvedSeconds>,
     /// What it heard of the steps of breakpoint phases.
     pub decisions: Vec<Decided>,
     pub batches: Sums,
@@ -141,6 +144,7 @@ struct Reading<'a> {
     until: Option<UtcUs>,
     end: Option<u16>,
     void: Void,
+    seconds: Seconds,
     /// Traces from before their contestant joined.
     early: u64,
     shares: Shares,
@@ -177,6 +181,7 @@ impl<'a> Reading<'a> {
             until: None,
             end: None,
             void: Void::default(),
+            seconds: Seconds::default(),
             early: 0,
             shares: Shares::default(),
             decisions: Vec::new(),
@@ -228,6 +233,7 @@ impl<'a> Reading<'a> {
             }
         }
         self.void.group(group);
+        self.seconds.group(group);
         progress(bytes);
     }
 
@@ -421,12 +427,15 @@ impl<'a> Reading<'a> {
             let tallies: Vec<Tally> = (0..contestants).map(|index| counted.row(index, true).tally).collect();
             what_if.answer(&tallies)
         });
+        let until = self.until.unwrap_or(UtcUs::EPOCH);
+        let shares = self.shares.held(until);
         Stream {
             folder: self.folder.clone(),
             standing,
-            found,
             in_force: self.in_force(),
-            shares: self.shares.held(self.until.unwrap_or(UtcUs::EPOCH)),
+            seconds: self.seconds.proved(&shares, until).filter(|_| found.format >= 2),
+            found,
+            shares,
             decisions: self.decisions,
             batches: self.batches,
             traces,

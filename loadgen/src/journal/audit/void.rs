@@ -19,7 +19,7 @@ const OVERLAPPING_MAX: usize = 64;
 const KEPT_US: u64 = 600_000_000;
 
 /// As in [`flowtest_journal::record::Observation`].
-const OWN_FAULT: u16 = 7;
+pub(super) const OWN_FAULT: u16 = 7;
 
 /// What one stream says of its lateness.
 #[derive(Debug, Default)]

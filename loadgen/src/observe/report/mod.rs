@@ -20,6 +20,7 @@ use crate::observe::house::House;
 use crate::observe::series::{Series, thinned};
 use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, clock, micros};
 use crate::observe::title::Title;
+use crate::observe::wording;
 use curves::Timeline;
 use flowtest_contract::text::{grouped, percent};
 use sailfish::{RenderError, TemplateSimple};
@@ -91,6 +92,8 @@ struct Page<'a> {
     merged: bool,
     figures: Vec<Figure>,
     standings: Vec<StandingsLine<'a>>,
+    /// What of our own it was, where something was the matter.
+    own: Option<String>,
     house: Option<House>,
     charts: Vec<String>,
     seconds: String,
@@ -129,6 +132,7 @@ impl ReportPage<'_> {
             merged: series.width_s() > 1,
             figures: self.figures(),
             standings: self.standings(),
+            own: summary.own_fault_cause.map(|cause| wording::with_who(cause, summary.busy_with.as_ref())),
             house: summary.house,
             charts,
             seconds: table::render(plan, series.moments(), series.all(), ROWS_ALL)?,

@@ -12,6 +12,7 @@ use crate::observe::series::{Look, Moment, RoundPart, State};
 use flowtest_contest::breakpoint::Breakpoint;
 use flowtest_contest::ladder::{self, LadderTerms, Pass};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
+use flowtest_scoreboard::BusyWith;
 use std::sync::Arc;
 
 const UTC: u64 = 1_700_000_000_000_000;
@@ -83,6 +84,8 @@ fn page(names: &[&str]) -> String {
     let progress = Progress { now: sums.last, until: sums.last, attended: RunInstant::START, sums, workers, features };
     let mut summary = Summary::of(&plan, &progress, false);
     summary.set_validity(&series, None);
+    summary.own_fault_cause = Some("a worker never rested");
+    summary.busy_with = Some(BusyWith { contestant: names[0].to_owned(), time_percent: 72, requests_percent: 5 });
     let report = ReportPage {
         title: &Title::Contest(names[0].to_owned()),
         plan: &plan,
@@ -238,6 +241,13 @@ fn names_of_strangers_are_inert() {
     assert!(!all.iter().any(|(name, _)| name == "script" || name == "img"));
     assert!(!page.contains("<!--"));
     assert!(page.contains("&lt;script&gt;alert(1)"), "shown as what it is");
+}
+
+#[test]
+fn what_of_our_own_it_was_is_told_with_whose_exchanges_filled_our_time() {
+    let told =
+        "a worker never rested; while a worker never rested, 72 % of its time went to alice, for 5 % of the requests";
+    assert!(page(&["alice", "bob"]).contains(told));
 }
 
 #[test]

@@ -179,7 +179,8 @@ impl Entry {
     }
 
     pub(super) fn meter(&self) -> Meter {
-        Meter { verified: self.verified.into(), late: self.late.into(), late_void: self.late_void.into() }
+        let [verified, late, late_void] = [self.verified, self.late, self.late_void].map(u64::from);
+        Meter { verified, late, late_void, ..Meter::default() }
     }
 
     pub(super) fn merge(&mut self, other: &Entry) {

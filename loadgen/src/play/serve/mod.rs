@@ -688,6 +688,7 @@ impl Controller {
             saturated_seconds: validity.invalid_seconds(),
             validity,
             own_fault_cause: runner.and_then(RoundRunner::own_fault_cause).map(str::to_owned),
+            busy_with: runner.and_then(RoundRunner::busy_with),
             clock_offset_us: self.clock.map(|clock| clock.offset_us),
             clock_error_us: self.clock.map(|clock| clock.error_us),
             clock_step_us: runner.map(RoundRunner::clock_step_us),

@@ -29,7 +29,7 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, StreamId};
 use flowtest_journal::record;
 use flowtest_scoreboard::clock::ClockOffset;
-use flowtest_scoreboard::{ExplainedError, RoundValidity};
+use flowtest_scoreboard::{BusyWith, ExplainedError, RoundValidity};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -536,6 +536,11 @@ impl RoundRunner {
     /// What of our own it was last that made seconds not valid, or requests void.
     pub fn own_fault_cause(&self) -> Option<&'static str> {
         self.driver.own_fault_cause()
+    }
+
+    /// Whose exchanges filled the time of workers that never rested.
+    pub fn busy_with(&self) -> Option<BusyWith> {
+        self.driver.busy_with()
     }
 
     /// Ends it: what was recorded, and what is left to say to Redis.
