@@ -1,7 +1,7 @@
 //! How numbers and instants read, on every page. `assets/format.js` says the same in the browser.
 
-use crate::live::{Figures, RevealWait};
 pub use crate::live::clock::rfc3339;
+use crate::live::{Figures, RevealWait};
 use flowtest_accounts::Ruling;
 use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::{DecidedBy, State};
@@ -139,7 +139,9 @@ pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
 pub fn hides_result((number, waits): (u32, RevealWait)) -> String {
     match waits {
         RevealWait::Seal => {
-            format!("Round {number} is not sealed: its last answers are being counted. Wait for that, then reveal the result.")
+            format!(
+                "Round {number} is not sealed: its last answers are being counted. Wait for that, then reveal the result."
+            )
         }
         RevealWait::Ruling => {
             format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")

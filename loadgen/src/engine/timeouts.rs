@@ -402,7 +402,11 @@ mod tests {
         assert!(timeouts.on_due(at(30 * LATE_NS), true));
         for turn in (200..1_000).step_by(4) {
             timeouts.on_turn(at(turn * LATE_NS));
-            timeouts.on_late(LateWindow { from: at((turn - 2) * LATE_NS), to: at(turn * LATE_NS), cause: LateCause::Gap });
+            timeouts.on_late(LateWindow {
+                from: at((turn - 2) * LATE_NS),
+                to: at(turn * LATE_NS),
+                cause: LateCause::Gap,
+            });
             assert!(timeouts.on_due(at((turn - 2) * LATE_NS), true));
         }
         assert!(timeouts.was_late_for(at(30 * LATE_NS)), "nine timeouts later");
