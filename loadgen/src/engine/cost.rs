@@ -1,6 +1,6 @@
 //! What contestants take of a worker's time in open phases, by what was measured of requests, receives, bytes and connections. Pure.
 //!
-//! Nobody is held back by it (docs/decisions/0018): where a worker never rested, it says whose exchanges filled its time.
+//! Nobody is held back by it (docs/decisions/0018-no-parts-in-open-phases.md): where a worker never rested, it says whose exchanges filled its time.
 
 use crate::engine::index::{ContestantIndex, Table};
 
