@@ -66,7 +66,7 @@ async fn as_many_networks_are_denied_as_the_document_has_room_for_beside_the_pla
     assert!(own > 0, "the platform's own");
     for (count, says) in [(1_000, "At most 936 entries can be denied"), (936, "The settings are saved.")] {
         let deny = entries[..count].join("\n");
-        ada.follow("/setting/contest", &fields(&form, &[("deny", &deny), ("confirm", "yes")])).await.says(says);
+        ada.follow("/setting/contest", &fields(&form, &[("deny", deny.as_str()), ("confirm", "yes")])).await.says(says);
         let control = controller.control().expect("a document");
         let read = Control::from_json(&control.to_json()).expect("everybody can read it");
         assert_eq!(read.contest.policy.deny.len(), if count == 936 { 936 + own } else { own });
