@@ -211,7 +211,8 @@ fn over_from(control: &Control) -> Option<UtcUs> {
 
 /// The same of a scored round whose results are not written yet.
 fn unsealed_since(control: Option<&Control>, carried: &Carried) -> Option<UtcUs> {
-    let control = control.filter(|control| control.scored && !control.round.is_some_and(|round| carried.has(&round)))?;
+    let control =
+        control.filter(|control| control.scored && !control.round.is_some_and(|round| carried.has(&round)))?;
     match control.state {
         State::Armed | State::Running | State::Paused | State::Draining | State::Sealed => over_from(control),
         State::Draft | State::Aborted => None,

@@ -138,7 +138,9 @@ pub fn is_valid(validity: Option<RoundValidity>) -> &'static str {
 pub fn hides_result((number, waits): (u32, RevealWait)) -> String {
     match waits {
         RevealWait::Seal => {
-            format!("Round {number} is not sealed: its last answers are being counted. Wait for that, then reveal the result.")
+            format!(
+                "Round {number} is not sealed: its last answers are being counted. Wait for that, then reveal the result."
+            )
         }
         RevealWait::Ruling => {
             format!("Round {number} is sealed and not valid: say on Control whether it counts, then reveal the result.")

@@ -243,7 +243,10 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     assert_eq!(stage.control().state, State::Sealed);
     let later = stage.now + 3_600 * SECOND;
     for at in [stage.now, later] {
-        assert_eq!((freeze(&stage).is_revealed(at), freeze(&stage).reveal_waits(at)), (false, Some(RevealWait::Ruling)));
+        assert_eq!(
+            (freeze(&stage).is_revealed(at), freeze(&stage).reveal_waits(at)),
+            (false, Some(RevealWait::Ruling))
+        );
     }
     plan(&stage, UtcUs(end.0 - 1)).await;
     assert!(freeze(&stage).is_revealed(stage.now), "what had revealed itself is not frozen again");
