@@ -171,6 +171,9 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
         admin.go("/setting").await;
         admin.until_words("Alice has missed a deadline.").await;
         admin.until_words("wrong Version").await;
+        // Since when a generator plays is said in her zone, and in words.
+        let since = "/since \\d\\d:\\d\\d:\\d\\d \\((now|\\d+ \\w+ ago)\\)/";
+        admin.until(&format!("{since}.test(document.querySelector('#ready .generator')?.textContent)")).await;
         // Planned, the freeze ends by itself.
         admin.unfold("/setting/reveal-at").await;
         admin.fill_in("/setting/reveal-at", "at", "+3s").await;

@@ -199,10 +199,13 @@ impl FeedFacts {
     }
 }
 
-/// From when on a round is over, as it was meant when it began: whoever set an instant for its end knew of no pause. An
+/// Pages say instants to the second: whoever sets one for the end of a round sets what they say of it.
+const SAID_US: u64 = 1_000_000;
+
+/// From when on a round is over, as it was meant and told when it began: whoever set an instant for its end knew of no pause. An
 /// organiser's end may come before that.
 fn over_from(control: &Control) -> Option<UtcUs> {
-    let planned = control.timeline.start_at?.saturating_add(control.contest.duration_us());
+    let planned = control.timeline.start_at?.saturating_add(control.contest.duration_us()).floor(SAID_US);
     Some(control.timeline.stopped_at.map_or(planned, |stopped| stopped.min(planned)))
 }
 

@@ -221,7 +221,8 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     stage.contestant("bob", 8082).await;
     let (ada, begin) = (stage.by(&stage.ada), stage.now);
     // The round begins in ten seconds and lasts sixty. What reveals itself before its end has nothing to wait for.
-    let end = begin + 70 * SECOND;
+    // Pages say it to the second.
+    let end = (begin + 70 * SECOND).floor(SECOND);
     let plan = async |stage: &Stage, at: UtcUs| {
         let wanted = |_: Show| Show::default().freeze(begin, begin)?.reveal_later(Some(at), begin);
         stage.controller.set_show(None, wanted, &ada, stage.now).await.expect("it is planned");
@@ -262,7 +263,7 @@ async fn a_reveal_for_the_end_of_a_round_does_not_come_before_an_end_that_a_paus
     let mut stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
     let (ada, begin) = (stage.by(&stage.ada), stage.now);
-    let end = begin + 70 * SECOND;
+    let end = (begin + 70 * SECOND).floor(SECOND);
     let wanted = |show: Show| show.freeze(begin, begin)?.reveal_later(Some(end), begin);
     stage.controller.set_show(None, wanted, &ada, begin).await.expect("it is planned");
     let freeze = |stage: &Stage| stage.controller.watch_facts().borrow().freeze;
