@@ -15,9 +15,10 @@ use crate::engine::timeouts::LateWindow;
 use crate::engine::tls::tests as tls;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
-use flowtest_contract::Tally;
+use flowtest_contract::histogram::bucket_last;
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};
 use flowtest_contract::verdict::{Failure, Outcome};
+use flowtest_contract::{Row, Tally};
 use flowtest_journal::record::{LateCause, NEVER_SENT, Observation, Trace};
 use proptest::prelude::*;
 use rustls::client::danger::ServerCertVerifier;
@@ -43,6 +44,8 @@ struct Script {
     connection_life: u64,
     requests: Option<u64>,
     stalls: Vec<(u64, u64)>,
+    /// From when to when nothing may be sent, for the journal's disk is stuck.
+    stuck: Vec<(u64, u64)>,
     pauses: Vec<(u64, u64)>,
     busy: Vec<(u64, u64)>,
     /// See [`Pretend`].
@@ -120,6 +123,7 @@ impl Script {
             connection_life: 0,
             requests: None,
             stalls: Vec::new(),
+            stuck: Vec::new(),
             pauses: Vec::new(),
             busy: Vec::new(),
             costs: (0, 0),
@@ -205,7 +209,15 @@ impl Script {
         kernel.handshaking = (0..self.servers.len()).map(|index| (address(index), shakes(index).manner)).collect();
         let (mut sender, mut receiver) = block::channel(plan.contestants.len(), Tracing::On);
         let mut worker = Worker::new(kernel, plan.clone(), 0, [7; 16], Tracing::On);
-        worker.run(&WorkerControl::new(plan.clone()), &mut sender).unwrap();
+        let control = WorkerControl::new(plan.clone());
+        if self.stuck.is_empty() {
+            worker.run(&control, &mut sender).unwrap();
+        } else {
+            while worker.go_on(&control, &mut sender).unwrap() {
+                let now = worker.now().ns();
+                control.pause(self.stuck.iter().any(|(from, to)| (*from..*to).contains(&now)));
+            }
+        }
         let kernel = worker.ring_mut().kernel_mut();
         let count = |of: &HashMap<SocketAddr, u64>| {
             (0..self.servers.len()).map(|index| of.get(&address(index)).copied().unwrap_or(0)).collect()
@@ -1055,6 +1067,72 @@ fn whoever_costs_us_more_time_takes_none_of_its_rivals() {
         let beside_far = closed(&[Character::Honest { delay: 50 * MS }, large], connections)[1];
         assert!(beside_far * 100 >= alone * 85, "{connections}: {beside_far} of {alone}");
     }
+}
+
+/// Of each tenth of the roster the mean.
+fn tenths(played: &Played, of: impl Fn(&Row) -> f64) -> Vec<f64> {
+    let rows: Vec<f64> = played.block.scored.iter().map(|counts| of(&counts.row)).collect();
+    assert!(rows.len().is_multiple_of(10), "{} contestants", rows.len());
+    let size = rows.len() / 10;
+    rows.chunks(size).map(|tenth| tenth.iter().sum::<f64>() / size as f64).collect()
+}
+
+/// How far the tenths are apart, as a part of the least.
+fn apart(tenths: &[f64]) -> f64 {
+    let (least, most) = tenths.iter().fold((f64::MAX, 0.0_f64), |(least, most), one| (least.min(*one), most.max(*one)));
+    most / least - 1.0
+}
+
+fn mean_us(row: &Row) -> f64 {
+    let sum: u64 = row.latency.sparse().map(|(index, count)| bucket_last(index) * count).sum();
+    sum as f64 / row.latency.count() as f64
+}
+
+fn p99_us(row: &Row) -> f64 {
+    row.latency.quantile(0.99).expect("it was measured") as f64
+}
+
+#[test]
+fn handshakes_that_wait_for_us_wait_alike_in_each_tenth_of_the_roster() {
+    // A handshake for each request, of more of our time than a turn may give to them all.
+    let closing = Character::ClosesAfter { answers: 1, says_so: true };
+    let dear = Shakes { look: 700_000, tickets: 0, ..Shakes::AS_USUAL };
+    for load in [open(25), Load::Closed { pipeline: 1 }] {
+        let mut script = Script::new(&[closing; 40], load);
+        (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![dear; 40]);
+        script.phases[0].end = START + SECOND;
+        let played = script.play();
+        let (means, right) = (tenths(&played, mean_us), tenths(&played, |row| row.tally.token_right as f64));
+        println!("{load:?}: {means:?} {right:?}");
+        assert!(apart(&means) < 0.05 && apart(&right) < 0.05, "{load:?}: {means:?} {right:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_our_disk_goes_on_at_another_place_of_the_roster_each_time() {
+    // Connections are short, so that behind a pause each is to be made again, by a handshake that takes our time.
+    let mut script = Script::new(&[HONEST; 40], open(10));
+    let dear = Shakes { look: 500_000, tickets: 0, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![dear; 40]);
+    (script.phases[0].connections, script.connection_life) = (1, 100 * MS);
+    script.phases[0].end = START + 4 * SECOND;
+    script.stuck = (1..16).map(|index| (index * 250 * MS, index * 250 * MS + 150 * MS)).collect();
+    let played = script.play();
+    let means = tenths(&played, mean_us);
+    println!("{means:?}");
+    assert!(apart(&means) < 0.05, "{means:?}");
+}
+
+#[test]
+fn what_our_own_machine_adds_to_latencies_it_adds_to_each_tenth_of_the_roster() {
+    // Stalls that are too short to be noted, and some that are.
+    let mut script = Script::new(&[Character::Honest { delay: MS }; 50], open(100));
+    script.phases[0].end = START + 10 * SECOND;
+    script.stalls = (1..100).map(|index| (index * 97 * MS, if index % 10 == 0 { 60 * MS } else { 9 * MS })).collect();
+    let played = script.play();
+    let (means, p99s) = (tenths(&played, mean_us), tenths(&played, p99_us));
+    println!("{means:?} {p99s:?}");
+    assert!(apart(&means) < 0.05 && apart(&p99s) < 0.05, "{means:?} {p99s:?}");
 }
 
 proptest! {
