@@ -130,9 +130,8 @@ impl Seconds {
             return;
         }
         let Some(second) = self.at(middle) else { return };
-        for half in 0..2 {
-            second.due[half] = second.due[half].saturating_add(due[half]);
-            second.void[half] = second.void[half].saturating_add(void[half]);
+        for (sum, more) in second.due.iter_mut().zip(due).chain(second.void.iter_mut().zip(void)) {
+            *sum = sum.saturating_add(more);
         }
     }
 
