@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn after_the_contest_nobody_is_asked_to_test_a_server() {
-        for tested in [None, Some((false, "refused")), Some((true, "right"))] {
+        for tested in [None, Some(LastTest::Failed("refused")), Some(LastTest::Verified)] {
             for has_endpoint in [false, true] {
                 let round = Some(State::Sealed);
                 let over = Known { has_endpoint, round, tested, is_over: true, ..Known::default() };

@@ -237,7 +237,7 @@ fn when_all_is_well_it_is_a_go() {
 fn each_trouble_has_its_mark_and_its_sentence() {
     // (what is broken, whom the check is about, its mark, part of the sentence)
     type Case = (fn(&mut Situation), &'static str, Mark, &'static str);
-    let cases: [Case; 57] = [
+    let cases: [Case; 60] = [
         (|s| s.redis = Some("no Redis answers".into()), "Redis", Mark::No, "no Redis answers"),
         (|s| s.conflict = Some("a newer document".into()), "Redis", Mark::No, "newer"),
         (|s| s.state = State::Running, "Round", Mark::No, "running"),
