@@ -200,7 +200,7 @@ fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_t
 #[test]
 fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(40), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
     sleep_until(start + SECOND);
     arena.make(Change::Begin);
