@@ -48,9 +48,6 @@ FIRST = ["flowtest-bench/rounds", "ansible", "flowtest-bench/browser", "flowtest
 # Suites at the same time, and tests at the same time in each: they wait most of the time.
 CORES = len(os.sched_getaffinity(0))
 SUITES_AT_ONCE = CORES
-# One more suite begins where the processors had this part of so many seconds to spare: on a slow machine they never have, and
-# there a third suite makes all three late.
-SPARE, SPARE_OVER_S = 0.4, 10
 THREADS_BESIDE = CORES if LONG else 2 * CORES
 # Rounds wait for their clock and send a few hundred requests a second, so there are more of them, but for those that measure.
 THREADS = {"flowtest-bench/rounds": (2 if LONG else 3) * CORES, "flowtest-bench/play": 1}
@@ -148,18 +145,6 @@ def manifest_name(folder):
     return re.search(r'^name = "([^"]+)"', (folder / "Cargo.toml").read_text(), re.M).group(1)
 
 
-def idle_seconds():
-    """How long the processors that are ours have rested since the machine was started, where the system tells it."""
-    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-    try:
-        lines = [line.split() for line in pathlib.Path("/proc/stat").read_text().splitlines()]
-        # Waiting for a disk, as which a thread counts that waits in a ring, is rest as well.
-        ticks = sum(int(fields[4]) + int(fields[5]) for fields in lines if fields and fields[0] in ours)
-        return ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return 0.0
-
-
 class Run:
     """All suites, and who runs when."""
 
@@ -168,13 +153,10 @@ class Run:
         suites.sort(key=lambda suite: rank.get(suite.name, len(rank)))
         self.beside = [suite for suite in suites if suite.name not in ALONE]
         self.alone = [suite for suite in suites if suite.name in ALONE]
-        self.done, self.lock, self.all_begun = [], threading.Lock(), threading.Event()
-        if not self.beside:
-            self.all_begun.set()
+        self.done, self.lock = [], threading.Lock()
 
     def play(self):
         workers = [threading.Thread(target=self.work) for _ in range(SUITES_AT_ONCE)]
-        workers += [] if LONG else [threading.Thread(target=self.work_where_there_is_room)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -188,27 +170,13 @@ class Run:
                 suite.again()
 
     def work(self):
-        while self.next():
-            pass
-
-    def next(self):
-        """Runs the next suite; false where there is none left."""
-        with self.lock:
-            if not self.beside:
-                return False
-            suite = self.beside.pop(0)
-            if not self.beside:
-                self.all_begun.set()
-        suite.run(THREADS.get(suite.name, THREADS_BESIDE))
-        self.tell(suite)
-        return True
-
-    def work_where_there_is_room(self):
-        before = idle_seconds()
-        while not self.all_begun.wait(SPARE_OVER_S):
-            if idle_seconds() - before > SPARE * CORES * SPARE_OVER_S:
-                self.next()
-            before = idle_seconds()
+        while True:
+            with self.lock:
+                if not self.beside:
+                    return
+                suite = self.beside.pop(0)
+            suite.run(THREADS.get(suite.name, THREADS_BESIDE))
+            self.tell(suite)
 
     def tell(self, suite):
         with self.lock:
