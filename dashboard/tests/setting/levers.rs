@@ -358,7 +358,7 @@ async fn whatever_is_done_to_a_team_without_redis_says_who_does_not_know() {
         let page = bea.follow(&format!("/setting/contestant/{}/{action}", alice.id), &form).await;
         page.says("enerators do not know of it yet");
     }
-    bea.get("/setting").await.says("<li>Stop: Generators do not know yet that alice");
+    bea.get("/setting").await.says("Stop: Generators do not know yet that alice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,15 @@ struct Second {
     late_us: u64,
 }
 
+/// A stretch of time in which a worker was late.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    from: UtcUs,
+    to: UtcUs,
+    /// A turn came late, and nothing else is known to have kept it.
+    is_gap: bool,
+}
+
 /// What the records of one stream say of its seconds.
 #[derive(Debug, Default)]
 pub(super) struct Seconds {
@@ -72,7 +81,7 @@ pub(super) struct Seconds {
     /// First and last seconds around late windows.
     near: Vec<(u64, u64)>,
     /// The newest windows of each worker that have a length, but for those in which it was busy.
-    windows: BTreeMap<u16, Vec<(UtcUs, UtcUs, bool)>>,
+    windows: BTreeMap<u16, Vec<Window>>,
     /// The newest document; empty where it was too long to be recorded.
     document: Vec<u8>,
     /// Something lies outside all seconds that are looked at.
@@ -139,7 +148,7 @@ impl Seconds {
         let (base, worker) = (UtcUs(block.base.to_native()), block.worker.to_native());
         let kept_us = self.timeout_us.saturating_mul(KEPT_TIMEOUTS).saturating_add(SECOND_US);
         let windows = self.windows.entry(worker).or_default();
-        windows.retain(|(_, to, _)| to.saturating_add(kept_us) >= base);
+        windows.retain(|window| window.to.saturating_add(kept_us) >= base);
         if self.start.is_none() || (windows.is_empty() && !has_void) {
             return;
         }
@@ -179,7 +188,7 @@ impl Seconds {
             let cause = window.cause.to_native();
             if from < to && cause != LateCause::Busy as u16 {
                 let is_gap = cause == LateCause::Gap as u16;
-                self.windows.entry(late.worker.to_native()).or_default().push((from, to, is_gap));
+                self.windows.entry(late.worker.to_native()).or_default().push(Window { from, to, is_gap });
                 if is_gap {
                     self.late_time(from.saturating_add(WAIT_US + LATE_US), to.min(from.saturating_add(GAP_US_MAX)));
                 }
@@ -331,11 +340,11 @@ enum Lateness {
     Certain,
 }
 
-fn lateness(windows: &[(UtcUs, UtcUs, bool)], intended: UtcUs) -> Lateness {
+fn lateness(windows: &[Window], intended: UtcUs) -> Lateness {
     let mut lateness = Lateness::None;
-    let ended = windows.partition_point(|(_, to, _)| to.saturating_add(CUT_US) < intended);
-    let near = windows[ended..].iter().take_while(|(from, ..)| from.saturating_sub(LATE_US) <= intended);
-    for &(from, to, is_gap) in near {
+    let ended = windows.partition_point(|window| window.to.saturating_add(CUT_US) < intended);
+    let near = windows[ended..].iter().take_while(|window| window.from.saturating_sub(LATE_US) <= intended);
+    for &Window { from, to, is_gap } in near {
         if is_gap && from.saturating_add(CUT_US) < intended && intended.saturating_add(LATE_US + CUT_US) < to {
             return Lateness::Certain;
         }
