@@ -200,7 +200,7 @@ fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_t
 #[test]
 fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(40), 100, &["g1"]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(24), 100, &["g1"]);
     let start = arena.arm(&["g1"]);
     sleep_until(start + SECOND);
     arena.make(Change::Begin);
@@ -218,22 +218,8 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
     assert_eq!(arena.health("g1").revision, revision, "and it says that it applied it");
     arena.make(Change::Halt { halted: false });
     arena.assert_goes_on("after the release");
-    // Somebody writes a document that cannot follow, and closes a network in it, or parks somebody.
+    // Somebody writes a document that cannot follow, and stops everything in it.
     let ours = arena.control_store.control.clone();
-    for closes in ["a network", "a contestant"] {
-        let mut refused = ours.clone();
-        refused.revision = ours.revision + 2;
-        refused.contest.rules.token += 1;
-        match closes {
-            "a network" => refused.contest.policy.deny.push("127.0.0.0/8".parse().expect("an entry")),
-            _ => drop(refused.parked.insert(ALICE.to_owned())),
-        }
-        arena.control_store.scoreboard().write_control(&refused).expect("it is written");
-        arena.assert_quiet_within_a_second(closes);
-        arena.control_store.scoreboard().write_control(&ours).expect("it is written");
-        arena.assert_goes_on("when that is gone");
-    }
-    // The same that stops everything.
     let mut refused = ours.clone();
     (refused.revision, refused.halted) = (ours.revision + 5, true);
     refused.contest.rules.token += 1;

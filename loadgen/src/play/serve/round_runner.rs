@@ -159,22 +159,13 @@ fn told_late(revision: u64, from: UtcUs, now: UtcUs) -> Option<String> {
     })
 }
 
-/// A document that is not applied. What it says to whom nothing may be sent holds all the same.
+/// A document that is not applied. Of what it says one thing holds all the same: that nothing may be sent.
 #[derive(Debug)]
 struct RefusedDocument {
     revision: u64,
     /// Why, for the organiser.
     message: String,
     halted: bool,
-    /// Where it is newer than ours.
-    closed: Option<Closed>,
-}
-
-/// Who gets nothing by a document, and which networks.
-#[derive(Debug, PartialEq, Eq)]
-struct Closed {
-    parked: BTreeSet<String>,
-    policy: Policy,
 }
 
 impl RoundRunner {
@@ -201,7 +192,7 @@ impl RoundRunner {
         let stream = StreamId::from_bits(crate::play::run::random_bits()?);
         let roster: Table<ContestantIndex, RosterEntry> =
             control.contest.contestants.iter().map(|one| RosterEntry::new(one.endpoint.clone())).collect();
-        let contestants = contestants(&control, &roster, home.trust.of(policy.tls));
+        let contestants = contestants(&control, &roster, home.trust.of(policy.tls), control.halted);
         let plan = contest_plan(control.contest.rules, schedule, &clock, phases, contestants, home.cores.len());
         let armed = control.contest.contestants.len() - control.timeline.joins.len();
         let places = control.contest.places(armed);
@@ -277,10 +268,7 @@ impl RoundRunner {
             if newer.round == Some(self.id) && newer.state == State::Aborted {
                 self.abort();
             }
-            // What was parked or denied before ours may be open again since.
-            let is_newer = newer.round == Some(self.id) && newer.revision > self.control.revision;
-            let closed = is_newer.then(|| Closed { parked: newer.parked.clone(), policy });
-            return self.refuse(Some(RefusedDocument { revision: newer.revision, message, halted, closed }));
+            return self.refuse(Some(RefusedDocument { revision: newer.revision, message, halted }));
         }
         if !newer.halted && newer.revision > self.halted_by() {
             self.lifted = self.lifted.max(self.halted_by());
@@ -311,20 +299,15 @@ impl RoundRunner {
         self.change_schedule();
     }
 
-    /// Tells once which document is not applied, and applies what it stops for as long as it stands there.
+    /// Tells once which document is not applied, and applies its stop for as long as it stands there.
     fn refuse(&mut self, refused: Option<RefusedDocument>) {
-        if refused.is_none() && self.refused.is_none() {
-            return;
-        }
-        let before = self.in_force();
+        let was_halted = self.is_halted();
         let told = self.refused.as_ref().map(|refused| refused.revision);
         if let Some(refused) = refused.as_ref().filter(|refused| Some(refused.revision) != told) {
             eprintln!("flowtest-loadgen: {}", refused.message);
         }
         self.refused = refused;
-        let now = self.in_force();
-        if now != before {
-            self.roster.iter_mut().for_each(|entry| entry.close(&now.contest.policy));
+        if self.is_halted() != was_halted {
             self.tell_admission();
             self.change_plan(self.driver.plan().schedule.clone());
         }
@@ -346,28 +329,11 @@ impl RoundRunner {
         refused.max(super::halted_by(Some(&self.control)))
     }
 
-    /// The document that we follow, with what another one stops that we do not, and within our ceiling.
-    fn in_force(&self) -> Control {
-        let mut control = Control { halted: self.is_halted(), ..self.control.clone() };
-        control.parked.extend(self.closed().iter().flat_map(|closed| closed.parked.iter().cloned()));
-        control.contest.policy = self.policy_in_force();
-        control
-    }
-
-    fn policy_in_force(&self) -> Policy {
-        match self.closed() {
-            Some(closed) => Policy { tls: self.policy.tls, ..self.policy.narrowed_by(&closed.policy) },
-            None => self.policy.clone(),
-        }
-    }
-
-    fn closed(&self) -> Option<&Closed> {
-        self.refused.as_ref()?.closed.as_ref()
-    }
-
     /// By what contestants are let in from now on.
     fn tell_admission(&self) {
-        self.admission.document(&self.in_force());
+        let mut control = Control { halted: self.is_halted(), ..self.control.clone() };
+        control.contest.policy = self.policy.clone();
+        self.admission.document(&control);
     }
 
     /// Why the round is not played as the document has it.
@@ -568,7 +534,6 @@ impl RoundRunner {
 
     /// Whether what the admission says changes what somebody gets.
     fn on_event(&mut self, event: Event) -> bool {
-        let policy = self.policy_in_force();
         match event {
             Event::Admitted(admitted) => {
                 self.unasked.remove(&admitted.contestant);
@@ -585,14 +550,14 @@ impl RoundRunner {
                 let targets = admitted.addresses.into_iter().map(Target::new).collect();
                 entry.taken = Some((admitted.endpoint, targets));
                 (entry.is_absent, entry.is_shut, entry.is_disowned) = (false, false, false);
-                entry.close(&policy);
+                entry.close(&self.policy);
                 self.driver.restart(admitted.contestant);
                 true
             }
             Event::Resolved { contestant, addresses } => {
                 let entry = &mut self.roster[contestant];
                 let changed = entry.resolve(&addresses);
-                entry.close(&policy);
+                entry.close(&self.policy);
                 changed
             }
             Event::Shut { contestant } => self.roster[contestant].taken.take().is_some(),
@@ -620,16 +585,16 @@ impl RoundRunner {
 
     fn change_plan(&mut self, schedule: Arc<Schedule>) {
         let trust = self.trust.of(self.policy.tls);
-        let contestants = contestants(&self.in_force(), &self.roster, trust).into();
+        let contestants = contestants(&self.control, &self.roster, trust, self.is_halted()).into();
         let own_rests = self.own_rests.clone();
         self.driver.change(Plan { schedule, contestants, own_rests, ..Plan::clone(self.driver.plan()) });
     }
 }
 
 /// What the workers get to know of the roster.
-fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust) -> Vec<ContestantPlan> {
+fn contestants(control: &Control, roster: &[RosterEntry], trust: &Trust, is_halted: bool) -> Vec<ContestantPlan> {
     let of = |(one, entry): (&flowtest_contest::contest::Contestant, &RosterEntry)| {
-        let quiet = control.halted || control.parked.contains(&one.name);
+        let quiet = is_halted || control.parked.contains(&one.name);
         // Where nobody is trusted any more, for the contest says otherwise since it was let in, nothing is sent: never plainly.
         let taken = entry.taken.as_ref().and_then(|(endpoint, addresses)| {
             let tls = trust.server(endpoint).ok()?;
