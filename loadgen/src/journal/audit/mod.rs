@@ -13,8 +13,8 @@
 //! | [`beginning`] | what a stream says of itself at its beginning |
 //! | [`decided`] | a decision about a step, as a stream has it |
 //! | [`steps`] | the steps of breakpoint phases, decided again |
-//! | [`void`] | what counts for nobody, against when workers were late |
-//! | [`validity`] | how many seconds can be valid |
+//! | `void` | what counts for nobody, against when workers were late |
+//! | `validity` | how many seconds can be valid |
 //! | [`stream`] | one stream from its first record to its last |
 //! | [`redis`] | what Redis holds of a round |
 //! | [`compare`] | two rows, field by field |
