@@ -154,7 +154,7 @@ impl<'a> Reading<'a, '_> {
             }
             Some(RoundField::Abandoned(id)) => self.stream(id).abandoned = true,
             Some(RoundField::Validity(id)) => {
-                let validity = validity(text).ok_or_else(|| wrong(&"it is no four counts"))?;
+                let validity = read_validity(text).ok_or_else(|| wrong(&"it is no four counts"))?;
                 self.stream(id).validity = Some(validity);
             }
             Some(RoundField::Streams | RoundField::Part(_) | RoundField::HistogramPart(_) | RoundField::Span(..)) => {}
@@ -202,8 +202,8 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-/// Seconds, valid ones, due, void.
-fn validity(text: &str) -> Option<RoundValidity> {
+/// How much of a stream is valid, as its field in Redis has it: seconds, valid ones, due, void. None: it is no such text.
+pub fn read_validity(text: &str) -> Option<RoundValidity> {
     let counts: Option<Vec<u64>> = text.split(' ').map(row::parse_count).collect();
     let [seconds, valid_seconds, due, void] = counts?[..] else { return None };
     Some(RoundValidity { seconds, valid_seconds, due, void })

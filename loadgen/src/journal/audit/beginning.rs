@@ -1,5 +1,6 @@
 //! What a stream says of itself at its beginning: whose round it is, by which rules.
 
+use flowtest_contest::{Contest, Control};
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadlines, UtcUs};
 use std::collections::BTreeMap;
@@ -19,4 +20,14 @@ pub struct Beginning {
     pub deadlines: Deadlines,
     /// The contest as JSON.
     pub document: Vec<u8>,
+}
+
+/// The contest of a document as a stream has it.
+pub(in crate::journal) fn contest(document: &[u8]) -> Option<Contest> {
+    serde_json::from_slice(document).ok().and_then(|document| Contest::from_json(document).ok())
+}
+
+/// The control document that it is, where it is one.
+pub(super) fn control(document: &[u8]) -> Option<Control> {
+    std::str::from_utf8(document).ok().and_then(|document| Control::from_json(document).ok())
 }

@@ -9,6 +9,7 @@
 //! | [`judge`] | what an observation is worth, as a table |
 //! | [`traces`] | exchanges, counted |
 //! | [`in_force`] | which deadlines were in force when |
+//! | `late` | what a late turn of a worker shows |
 //! | [`shares`] | which share of the requests each stream held when |
 //! | [`beginning`] | what a stream says of itself at its beginning |
 //! | [`decided`] | a decision about a step, as a stream has it |
@@ -28,6 +29,7 @@ pub mod decided;
 pub mod finding;
 pub mod in_force;
 pub mod judge;
+mod late;
 pub mod redis;
 pub mod report;
 pub mod round;
@@ -145,7 +147,7 @@ fn read_steps(board: &Board, streams: &[Stream]) -> Result<(), Failed> {
     let mut rounds: BTreeMap<(RoundId, &str), u32> = BTreeMap::new();
     for stream in streams {
         let Some(beginning) = &stream.beginning else { continue };
-        let planned = steps::contest(&beginning.document).map_or(0, |contest| contest.steps());
+        let planned = beginning::contest(&beginning.document).map_or(0, |contest| contest.steps());
         let most = rounds.entry((stream.folder.round, &beginning.contest)).or_default();
         *most = planned.max(*most);
     }

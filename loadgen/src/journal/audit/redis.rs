@@ -8,6 +8,7 @@ use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
 use flowtest_journal::stream::StreamFolder;
 use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
+use flowtest_scoreboard::reader::read_validity;
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -327,11 +328,9 @@ impl HeldRound {
                 self.stream(id).rows.insert(contestant.to_owned(), row);
             }
             RoundField::Validity(id) => {
-                let counts: Option<Vec<u64>> = text.split(' ').map(|count| count.parse().ok()).collect();
-                let Some(&[seconds, valid_seconds, due, void]) = counts.as_deref() else {
-                    return Err(format!("{:?} is no four counts", text.chars().take(40).collect::<String>()));
-                };
-                self.stream(id).validity = Some(RoundValidity { seconds, valid_seconds, due, void });
+                let validity = read_validity(text)
+                    .ok_or_else(|| format!("{:?} is no four counts", text.chars().take(40).collect::<String>()))?;
+                self.stream(id).validity = Some(validity);
             }
             RoundField::Streams | RoundField::Span(..) => {}
         }

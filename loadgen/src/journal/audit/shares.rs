@@ -3,6 +3,7 @@
 //! Request k of a contestant belongs to the generator whose place in the split is k modulo n. A stream goes by the newest
 //! document that it has heard; what splits that began before it took any gave to its name was another process's.
 
+use super::late::CUT_US;
 use flowtest_contract::rules::UtcUs;
 use flowtest_journal::record::{ArchivedControl, ArchivedStart, ArchivedTraces, NEVER_SENT};
 use flowtest_journal::stream::{self, Record, StreamFolder};
@@ -10,8 +11,6 @@ use serde::Deserialize;
 
 /// A control counts so long after it was heard; from its hearing on its splits do.
 const TELLING_US: u64 = 300_000;
-/// Instants in traces are cut to microseconds, each by itself.
-const CUT_US: u64 = 2;
 
 /// Every `of`'th request from `index` on, for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,11 @@
 //! that came late was late, and what fell due outside all windows was not, however long a server let it wait. Where figures were not whole when somebody had to decide, as when a
 //! generator had just died or rows came late, a decision knows less than the traces, says so, and must have judged nobody by it.
 
+use super::beginning::contest;
 use super::decided::Decided;
 use super::in_force::Since;
 use super::judge::Judge;
+use super::late::{self, CUT_US, LATE_US};
 use super::redis::HeldSteps;
 use super::stream::Stream;
 use flowtest_contest::Contest;
@@ -19,11 +21,6 @@ use flowtest_journal::record::{ArchivedTrace, DecisionEntry, LateCause, NOTHING_
 use flowtest_journal::stream::{self, Record};
 use flowtest_scoreboard::breakpoint::LIFE_SECONDS;
 use std::collections::BTreeMap;
-
-/// Instants are cut to microseconds, each by itself.
-const CUT_US: u64 = 2;
-/// A request that we came to later than this was late by us.
-const LATE_US: u64 = 10_000;
 
 /// What there is to say of the steps of a round: sentences about what is wrong, and how many decisions were made again.
 #[derive(Debug, Default)]
@@ -68,11 +65,6 @@ pub(super) fn audit(streams: &[Stream]) -> Steps {
     let counted = counted(streams, &windows, names.len());
     decide_again(&contest, &decided, &counted, &names, &mut steps);
     steps
-}
-
-/// A contest as a stream has it.
-pub(in crate::journal) fn contest(document: &[u8]) -> Option<Contest> {
-    serde_json::from_slice(document).ok().and_then(|document| Contest::from_json(document).ok())
 }
 
 /// The decisions of all streams by their steps: each stands in one form.
@@ -201,9 +193,8 @@ impl LateWindows {
                     if is_long && begun <= intended && intended.saturating_add(LATE_US) <= over {
                         lateness = Lateness::Perhaps;
                     }
-                    let by = intended.saturating_add(LATE_US + CUT_US);
                     let is_over = intended.saturating_add(self.timeout_us) <= over;
-                    if from.saturating_add(CUT_US) < intended && by < to && !is_over {
+                    if late::is_certain(from, to, intended) && !is_over {
                         return Lateness::Late;
                     }
                 }

@@ -3,9 +3,10 @@
 //! A deadline that was moved may be told before or behind the traces that it concerns, so such a stream is read twice: once
 //! to learn which deadlines were in force when, and once to judge by them.
 
-use super::beginning::Beginning;
+use super::beginning::{self, Beginning};
 use super::decided::Decided;
 use super::in_force::{InForce, Since};
+use super::late::CUT_US;
 use super::redis::{Board, HeldUpTo};
 use super::shares::{Held, Shares};
 use super::traces::{Counted, Timed};
@@ -13,7 +14,6 @@ use super::validity::{ProvedSeconds, Seconds};
 use super::void::Void;
 use super::what_if::{Answer, WhatIf};
 use crate::journal::folders;
-use flowtest_contest::Control;
 use flowtest_contract::row::COUNT_MAX;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
 use flowtest_contract::{Deadline, Row, Tally};
@@ -152,9 +152,6 @@ struct Reading<'a> {
     oddities: Vec<String>,
 }
 
-/// Instants are cut to microseconds, each by itself.
-const CUT_US: u64 = 2;
-
 /// Contestants times stretches of time with deadlines of their own: each takes 26 KB once it has a trace.
 const PLACES_MAX: usize = 1 << 18;
 
@@ -241,9 +238,7 @@ impl<'a> Reading<'a> {
         let (contest, names) = folders::names(start);
         let (rules, deadlines) = terms(&start.terms);
         // Who began later, or again, found those in the roster that had joined by then.
-        let document = std::str::from_utf8(start.document.as_slice()).ok();
-        let control = document.and_then(|document| Control::from_json(document).ok());
-        let joined = control.map_or(0, |control| control.timeline.joins.len());
+        let joined = beginning::control(start.document.as_slice()).map_or(0, |control| control.timeline.joins.len());
         let beginning = Beginning {
             armed: names.len().saturating_sub(joined),
             contest,

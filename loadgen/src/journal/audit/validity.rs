@@ -6,6 +6,8 @@
 //! in a turn which came late, and is taken away like one that is void for another reason; in a closed phase it is the time of
 //! such turns. What is due and void stands in the batches exactly, but for seconds beside those that are not scored.
 
+use super::beginning::{contest, control};
+use super::late::{self, CUT_US, LATE_US};
 use super::shares::Held;
 use super::traces::OUTCOME_BITS;
 use super::void::OWN_FAULT;
@@ -22,11 +24,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 const SECOND_US: u64 = 1_000_000;
-/// A turn that came late came more than this late, behind a wait of at most as long.
-const LATE_US: u64 = 10_000;
+/// Behind a wait of at most as long a turn comes late by more than [`LATE_US`].
 const WAIT_US: u64 = 10_000;
-/// Instants are cut to microseconds, each by itself.
-const CUT_US: u64 = 2;
 /// A second of which more than this was taken away, in thousandths, is certainly not valid: five times of what is let pass.
 const CERTAIN_PERMILLE: u64 = 50;
 /// What lies nearer than this to an end of its second may have been counted in the one beside it.
@@ -345,7 +344,7 @@ fn lateness(windows: &[Window], intended: UtcUs) -> Lateness {
     let ended = windows.partition_point(|window| window.to.saturating_add(CUT_US) < intended);
     let near = windows[ended..].iter().take_while(|window| window.from.saturating_sub(LATE_US) <= intended);
     for &Window { from, to, is_gap } in near {
-        if is_gap && from.saturating_add(CUT_US) < intended && intended.saturating_add(LATE_US + CUT_US) < to {
+        if is_gap && late::is_certain(from, to, intended) {
             return Lateness::Certain;
         }
         // What fell due in the turn before may wait, too.
@@ -375,15 +374,10 @@ fn load_at(contest: &Contest, elapsed_us: u64) -> Option<LoadAt> {
     Some(LoadAt { is_open: !matches!(phase.load, Load::Closed { .. }), is_scored: phase.scored })
 }
 
-fn control(document: &[u8]) -> Option<Control> {
-    std::str::from_utf8(document).ok().and_then(|document| Control::from_json(document).ok())
-}
-
 /// The contest and when it is played, by a control document or a contest alone.
 fn plan(document: &[u8], start: UtcUs) -> Option<(Contest, Timeline)> {
     if let Some(Control { contest, timeline, .. }) = control(document).filter(|it| it.timeline.start_at.is_some()) {
         return Some((contest, timeline));
     }
-    let contest = serde_json::from_slice(document).ok().and_then(|document| Contest::from_json(document).ok())?;
-    Some((contest, Timeline { start_at: Some(start), ..Timeline::default() }))
+    Some((contest(document)?, Timeline { start_at: Some(start), ..Timeline::default() }))
 }

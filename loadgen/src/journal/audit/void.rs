@@ -3,16 +3,13 @@
 //! No exchange may be void that lived outside every window of its worker; and a window that says that a turn came late must be
 //! one in which the worker did nothing: no request sent, no outcome. Both by the instants in the traces.
 
+use super::late::{CUT_US, LATE_US};
 use super::traces::OUTCOME_BITS;
 use flowtest_contract::rules::UtcUs;
 use flowtest_journal::record::{ArchivedEntry, ArchivedTrace, ArchivedTraces, LateCause, NEVER_SENT, tally_of};
 use flowtest_journal::stream::{Group, Record};
 use std::collections::BTreeMap;
 
-/// A turn that came late came more than this late.
-const GAP_US: u64 = 10_000;
-/// Instants are cut to microseconds, each by itself.
-const CUT_US: u64 = 2;
 /// Windows of several causes that may end within one of them.
 const OVERLAPPING_MAX: usize = 64;
 /// Windows are remembered for longer than any exchange lives.
@@ -46,7 +43,7 @@ impl Void {
                         let (worker, from, to) =
                             (late.worker.to_native(), UtcUs(window.from.to_native()), UtcUs(window.to.to_native()));
                         if window.cause == LateCause::Gap as u16 {
-                            self.contradicted += u64::from(to.saturating_since(from) + CUT_US <= GAP_US);
+                            self.contradicted += u64::from(to.saturating_since(from) + CUT_US <= LATE_US);
                             gaps.push((worker, from, to));
                         }
                         self.remember(worker, from, to);

@@ -1,6 +1,6 @@
 //! "What if": another contest file's rules and deadlines over the same exchanges.
 
-use super::beginning::Beginning;
+use super::beginning::{Beginning, contest};
 use super::finding::{Finding, Kind};
 use super::judge::Judge;
 use crate::Failed;
@@ -68,8 +68,7 @@ fn remark(text: &str) -> Finding {
 
 /// When the round started: as its contest says, or as its deadlines show, or else when its journal did.
 fn start(beginning: &Beginning) -> UtcUs {
-    let document = serde_json::from_slice(&beginning.document).ok();
-    let Some(contest) = document.and_then(|document| Contest::from_json(document).ok()) else { return beginning.at };
+    let Some(contest) = contest(&beginning.document) else { return beginning.at };
     if let Start::At(at) = contest.start {
         return at;
     }

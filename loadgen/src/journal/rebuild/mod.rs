@@ -13,7 +13,7 @@ pub use report::{Action, DecisionsReport, RebuildReport, RoundReport, StreamRepo
 
 use crate::journal::audit::decided::Decided;
 use crate::journal::audit::redis::{Board, HeldRound, HeldStream};
-use crate::journal::audit::{DIFFERENT, steps};
+use crate::journal::audit::{DIFFERENT, beginning, steps};
 use crate::journal::flags::Rebuild;
 use crate::observe::results;
 use crate::{Failed, journal::folders};
@@ -449,7 +449,7 @@ impl Rebuilding<'_> {
     }
 
     fn put_decisions(&self, journals: &[Journal], decided: &BTreeMap<u32, Decided>) -> Result<usize, String> {
-        let contest = journals.iter().find_map(|journal| steps::contest(&journal.document));
+        let contest = journals.iter().find_map(|journal| beginning::contest(&journal.document));
         let contest = contest.ok_or("the contest of the round cannot be read")?;
         let names = journals.iter().filter_map(|journal| journal.names.as_ref().map(|(_, names)| names));
         let names = names.max_by_key(|names| names.len()).map_or(&[][..], |names| names);
