@@ -349,7 +349,7 @@ impl<K: Kernel> Worker<K> {
             // What falls due meanwhile leaves together.
             self.was_late(before, LateCause::Control);
             self.late_ns += self.late_in_phases(before);
-        } else if self.is_unable && self.activity.is_scored_closed_loop() {
+        } else if self.is_unable && self.scored && self.activity.is_closed_loop() {
             self.could_not_send(before);
         } else {
             self.late_ns += self.late_in_phases(before + wait + LATE_NS);

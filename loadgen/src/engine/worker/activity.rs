@@ -54,12 +54,6 @@ impl Activity {
         matches!(self, Activity::Playing(Running { load: Load::Closed { .. }, .. }))
     }
 
-    /// The same in one that is scored.
-    #[inline]
-    pub(super) fn is_scored_closed_loop(&self) -> bool {
-        self.is_closed_loop() && self.running().is_some_and(|running| running.scored)
-    }
-
     /// Nothing may be sent, for our journal stands still.
     #[inline]
     pub(super) fn is_paused(&self) -> bool {
