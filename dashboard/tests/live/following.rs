@@ -309,23 +309,28 @@ fn what_is_held_counts_once_and_is_shown_when_redis_is_gone() {
     assert_eq!((shown(&world, 0).tries, shown(&world, 1).breaks_at), (None, Some(200)));
 }
 
+/// The contestant passes the step before this one.
+fn pass_step(world: &mut World, climbs: &mut Climbs, step: u32) {
+    let due = climbs.expected(0);
+    let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
+    let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
+    world.totals.decisions.push(Arc::new(decision));
+}
+
 /// The contestant passes the first step of this phase, two where it is the contest's first; then a second goes by.
 fn pass_steps(world: &mut World, breakpoint: Breakpoint, first: u32) {
     let mut climbs = Climbs::new(breakpoint, first);
     for step in 1..=(if first == 0 { 2 } else { 1 }) {
-        let due = climbs.expected(0);
-        let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
-        let decision = climbs.decide(first + step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
-        world.totals.decisions.push(Arc::new(decision));
+        pass_step(world, &mut climbs, first + step);
     }
     world.second(&[DID]);
 }
 
-#[test]
-fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
+/// Two climbs of this length, of which the first counts.
+fn two_climbs(length: &str) -> Contest {
     let climb = |scored: bool| {
         format!(
-            "[[phase]]\nkind = \"breakpoint\"\nfor = \"2m\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
+            "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
              pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
         )
     };
@@ -334,7 +339,12 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
         climb(true),
         climb(false)
     );
-    let contest = Contest::from_toml(&text).expect("a contest");
+    Contest::from_toml(&text).expect("a contest")
+}
+
+#[test]
+fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
+    let contest = two_climbs("2m");
     let mut world = World::new(1);
     let mut control = (*world.control).clone();
     (control.contest.breakpoint_points, control.contest.phases) = (3, contest.phases.clone());
@@ -362,18 +372,7 @@ fn a_climb_that_does_not_count_pays_nothing_and_takes_nothing_away() {
 #[test]
 fn a_climb_that_is_over_tries_nothing_and_shows_nothing_in_the_first_step_of_the_next() {
     // Three steps of nine seconds each.
-    let climb = |scored: bool| {
-        format!(
-            "[[phase]]\nkind = \"breakpoint\"\nfor = \"27s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
-             pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
-        )
-    };
-    let text = format!(
-        "name = \"cup\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"c0\"\nendpoint = \"127.0.0.1:1\"\n",
-        climb(true),
-        climb(false)
-    );
-    let contest = Contest::from_toml(&text).expect("a contest");
+    let contest = two_climbs("27s");
     let mut world = World::new(1);
     let control = Arc::make_mut(&mut world.control);
     (control.contest.phases, control.contest.rules.timeout_us) = (contest.phases.clone(), contest.rules.timeout_us);
@@ -386,10 +385,7 @@ fn a_climb_that_is_over_tries_nothing_and_shows_nothing_in_the_first_step_of_the
     let mut climbs = Climbs::new(breakpoint, first).within(bounds);
     let mut tried = Vec::new();
     for step in 1..=3 {
-        let due = climbs.expected(0);
-        let sums = HoldSums { due, verified: due, p99_us: Some(900), ..HoldSums::default() };
-        let decision = climbs.decide(step, (UtcUs(1), UtcUs(2)), [("c0".to_owned(), sums)]);
-        world.totals.decisions.push(Arc::new(decision));
+        pass_step(&mut world, &mut climbs, step);
         tried.push(shown(&mut world, u64::from(step) * 9 - 1).tries);
     }
     assert_eq!(tried, [Some(200), Some(400), None], "nobody judges what comes behind the last step");

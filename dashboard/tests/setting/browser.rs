@@ -3,7 +3,7 @@
 use crate::people;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use flowtest_accounts::User;
+use flowtest_accounts::{Actor, User};
 use flowtest_contract::utc_us;
 use flowtest_dashboard::app::App;
 use flowtest_dashboard::config::Config;
@@ -62,6 +62,15 @@ impl Site {
         let app = App::start(config).await.expect("it starts");
         app.listens_at("192.0.2.1:8000".parse().expect("an address"));
         Site { service: routes::service(&app), app, folder, redis }
+    }
+
+    /// A site with one contestant in the draft. No generator runs, so nobody ever asks for its name.
+    pub(crate) async fn with_alice() -> (Site, User) {
+        let site = Site::open().await;
+        let alice = site.contestant("alice").await;
+        let controller = &site.app.controller;
+        controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
+        (site, alice)
     }
 
     /// Somebody else's connection to the database.

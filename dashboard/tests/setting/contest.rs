@@ -55,11 +55,9 @@ async fn five_wrong_fields_are_named_at_once_and_keep_what_was_typed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_networks_are_denied_as_the_document_has_room_for_beside_the_platforms_own() {
-    let site = Site::open().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
-    let alice = site.contestant("alice").await;
     let controller = &site.app.controller;
-    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
     let form = SettingsForm::of(&controller.settings());
     let entries: Vec<String> = (0..1_000).map(|index| format!("198.18.{}.{}", index / 250, index % 250)).collect();
     let own = controller.control().expect("a document").contest.policy.deny.len();
@@ -75,11 +73,9 @@ async fn as_many_networks_are_denied_as_the_document_has_room_for_beside_the_pla
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_during_a_round_says_which_round_it_counts_for() {
-    let site = Site::open().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
-    let alice = site.contestant("alice").await;
     let controller = &site.app.controller;
-    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
     site.redis.scoreboard().write_health("finals", &generator_health("g1", utc_us())).expect("Redis answers");
     let arm = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
     ada.follow("/setting/round/arm", &arm).await.says("The round is armed");

@@ -22,14 +22,6 @@ const CAUSE: &str = "a worker stood still";
 const SHOWN: &str = "<div class=\"notices\" data-validity><";
 const HIDDEN: &str = "<div class=\"notices\" data-validity hidden><";
 
-async fn with_alice() -> (Site, User) {
-    let site = Site::open().await;
-    let alice = site.contestant("alice").await;
-    let controller = &site.app.controller;
-    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
-    (site, alice)
-}
-
 /// A generator that plays the round says this of it.
 fn beat(site: &Site, validity: RoundValidity) {
     let mut health = generator_health("g1", utc_us());
@@ -90,7 +82,7 @@ fn lacks(answer: &Answer, part: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_fault_it_is() {
-    let (site, alice) = with_alice().await;
+    let (site, alice) = Site::with_alice().await;
     let (mut ada, mut alice) = (site.admin("ada").await, site.sign_in(alice).await);
     let is_told = || site.app.feed.validity(&Audience::Public).map(|validity| validity.warn);
     run(&site).await;
@@ -136,7 +128,7 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_that_has_revealed_itself_is_not_frozen_again_by_a_round_that_is_not_valid() {
-    let (site, alice) = with_alice().await;
+    let (site, alice) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     ada.follow("/setting/reveal-at", &[("at", "+1s")]).await.says("is revealed at");
@@ -150,7 +142,7 @@ async fn a_board_that_has_revealed_itself_is_not_frozen_again_by_a_round_that_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given_and_totals_follow_it() {
-    let (site, alice) = with_alice().await;
+    let (site, alice) = Site::with_alice().await;
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
     seal(&site, &alice, NOT_VALID).await;
     const QUESTION: &str = "Round 1 is sealed and not valid: does it count?";
@@ -222,7 +214,7 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_that_is_played_again_counts_nothing_and_leaves_its_plan_to_the_next_draft() {
-    let (site, _) = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let controller = &site.app.controller;
     // Sealed by the clock, as the automation leaves it.
@@ -248,7 +240,7 @@ async fn a_round_that_is_played_again_counts_nothing_and_leaves_its_plan_to_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_asked_about_a_round_that_is_valid() {
-    let (site, alice) = with_alice().await;
+    let (site, alice) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     seal(&site, &alice, RoundValidity { valid_seconds: 1_199, void: 0, ..NOT_VALID }).await;
     lacks(&ada.get("/setting").await, "does it count?");
