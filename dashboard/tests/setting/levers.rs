@@ -13,22 +13,13 @@ use salvo::http::StatusCode;
 
 const SECOND: u64 = 1_000_000;
 
-/// A site with one contestant in the draft. No generator runs, so nobody ever asks for its name.
-async fn with_alice() -> Site {
-    let site = Site::open().await;
-    let alice = site.contestant("alice").await;
-    let controller = &site.app.controller;
-    controller.set_endpoint(&alice, "alice.test", &Actor::program(), utc_us()).await.expect("an endpoint");
-    site
-}
-
 fn beat(site: &Site) {
     site.redis.scoreboard().write_health("finals", &generator_health("g1", utc_us())).expect("Redis answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lifecycle_refuses_is_a_sentence_on_the_page() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     // (which lever, part of the sentence)
     let cases = [
@@ -56,7 +47,7 @@ async fn what_the_lifecycle_refuses_is_a_sentence_on_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn arming_under_no_go_asks_once_more_with_the_reasons() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     beat(&site);
     let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1")];
@@ -90,7 +81,7 @@ async fn arming_under_no_go_asks_once_more_with_the_reasons() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_are_not_ready_are_reminded_by_name() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let mut seen = site.app.feed.watch();
     ada.follow("/setting/remind", &[]).await.says("are reminded");
@@ -118,7 +109,7 @@ async fn those_who_are_not_ready_are_reminded_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_makes_no_sense_is_told_in_its_field() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     beat(&site);
     // (start, part of the sentence)
@@ -139,7 +130,7 @@ async fn a_start_that_makes_no_sense_is_told_in_its_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_red_switch_works_in_one_post_whatever_the_page_had_shown() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
     let page = bea.get("/setting").await;
     let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
@@ -162,7 +153,7 @@ async fn the_red_switch_works_in_one_post_whatever_the_page_had_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_the_switch_is_saved_and_the_page_says_who_does_not_know() {
-    let mut site = with_alice().await;
+    let (mut site, _) = Site::with_alice().await;
     site.redis.kill();
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/halt", &[("halted", "yes")]).await.says("Generators do not know of it yet").says("NO-GO");
@@ -177,7 +168,7 @@ async fn without_redis_the_switch_is_saved_and_the_page_says_who_does_not_know()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn that_all_traffic_is_stopped_is_said_when_every_generator_has_said_so() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     beat(&site);
     let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
@@ -189,13 +180,10 @@ async fn that_all_traffic_is_stopped_is_said_when_every_generator_has_said_so() 
         (health.round, health.revision, health.halted_by) = (control.round, control.revision, Some(halted_by));
         site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
     };
-    say(0, 0);
-    until(&mut ada, "Generator g1 has not said yet that it sends nothing").await;
+    until_said(&mut ada, || say(0, 0), "Generator g1 has not said yet that it sends nothing").await;
     // Its figures live for some seconds and may be of before.
-    say(3_400_000, control.revision);
-    until(&mut ada, "Generator g1 is not heard, and may play on").await;
-    say(0, control.revision);
-    until(&mut ada, "No generator sends anything").await;
+    until_said(&mut ada, || say(3_400_000, control.revision), "Generator g1 is not heard, and may play on").await;
+    until_said(&mut ada, || say(0, control.revision), "No generator sends anything").await;
     // Somebody else's document has the stop, too.
     let mut theirs = site.redis.scoreboard().read_control("finals").expect("Redis answers").expect("a document");
     (theirs.revision, theirs.scored) = (theirs.revision + 1, !theirs.scored);
@@ -210,7 +198,7 @@ async fn that_all_traffic_is_stopped_is_said_when_every_generator_has_said_so() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_play_a_round_that_was_left_stands_on_the_page_and_under_the_red_switch() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     beat(&site);
     let fields = [("start", "+60s"), ("scored", "yes"), ("generators", "g1"), ("confirm", "yes")];
@@ -239,7 +227,7 @@ async fn draining(site: &Site) -> (RoundId, UtcUs) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     let (round, later) = draining(&site).await;
@@ -290,7 +278,7 @@ async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_another_dashboard_steers_each_lever_says_why_it_does_nothing_and_what_to_do() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let (mut ada, alice) = (site.admin("ada").await, site.app.accounts.user_named("alice").await);
     let alice = alice.expect("users").expect("alice");
     let (round, later) = draining(&site).await;
@@ -339,8 +327,7 @@ async fn where_another_dashboard_steers_each_lever_says_why_it_does_nothing_and_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_done_to_a_team_without_redis_says_who_does_not_know() {
-    let mut site = with_alice().await;
-    let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
+    let (mut site, alice) = Site::with_alice().await;
     beat(&site);
     site.admin("ada")
         .await
@@ -363,7 +350,7 @@ async fn whatever_is_done_to_a_team_without_redis_says_who_does_not_know() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn freezing_announcing_and_screens_work_from_the_page() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     assert!(site.app.controller.show().frozen_at(utc_us()).is_some());
@@ -446,7 +433,7 @@ async fn freezing_announcing_and_screens_work_from_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_told() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
     let before = bea.get("/setting").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen").says("Unfreeze…");
@@ -469,7 +456,7 @@ async fn a_board_that_is_frozen_is_not_frozen_again_and_who_comes_too_late_is_to
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reveal_has_no_row_before_its_step_and_a_team_has_the_publics_curve() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
     let mut seen = site.app.feed.watch();
@@ -491,7 +478,7 @@ async fn the_reveal_has_no_row_before_its_step_and_a_team_has_the_publics_curve(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contest_is_over_when_the_organiser_says_so_and_not_while_a_round_is_on() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let mut seen = site.app.feed.watch();
     seen.wait_for(|seen| seen.control.is_some()).await.expect("the feed runs");
@@ -516,7 +503,7 @@ async fn a_contest_is_over_when_the_organiser_says_so_and_not_while_a_round_is_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_red_switch_waits_for_no_database_and_the_page_names_what_is_wrong_with_it() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let page = ada.get("/setting").await;
     // The session was last seen long ago, which would be written down with the next request.
@@ -540,7 +527,7 @@ async fn the_red_switch_waits_for_no_database_and_the_page_names_what_is_wrong_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_can_be_stopped_by_who_was_known_when_the_database_answers_nobody_any_more() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let (mut ada, mut bea) = (site.admin("ada").await, site.admin("bea").await);
     let page = ada.get("/setting").await;
     let bea_page = bea.get("/setting").await;
@@ -560,7 +547,7 @@ async fn traffic_can_be_stopped_by_who_was_known_when_the_database_answers_nobod
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contestants_read_nothing_of_what_an_organiser_would_do_about_the_database() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let alice = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
     let mut alice = site.sign_in(alice).await;
     let lock = site.lock_database();
@@ -572,7 +559,7 @@ async fn contestants_read_nothing_of_what_an_organiser_would_do_about_the_databa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contestants_read_nothing_of_what_an_organiser_would_do_about_redis() {
-    let mut site = with_alice().await;
+    let (mut site, _) = Site::with_alice().await;
     let user = site.app.accounts.user_named("alice").await.expect("users").expect("alice");
     let probe = site.app.controller.requests().ask_probe(&user, utc_us()).await.expect("Redis answers");
     site.redis.kill();
@@ -613,7 +600,7 @@ async fn a_round_is_armed_by_redis_clock_on_a_machine_whose_clock_is_ten_minutes
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_age_of_a_generators_figures_and_a_journal_that_stands_still_are_on_the_page() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let say = |health: flowtest_scoreboard::GeneratorHealth| {
         site.redis.scoreboard().write_health("finals", &health).expect("Redis answers");
@@ -633,7 +620,13 @@ async fn the_age_of_a_generators_figures_and_a_journal_that_stands_still_are_on_
 
 /// Loads the page until it says something.
 async fn until(ada: &mut crate::browser::Browser<'_>, part: &str) -> crate::browser::Answer {
+    until_said(ada, || {}, part).await
+}
+
+/// The same while a generator says something all the time, as generators do: what it has said once is soon of before.
+async fn until_said(ada: &mut crate::browser::Browser<'_>, say: impl Fn(), part: &str) -> crate::browser::Answer {
     wait_until_or_async(part, async || {
+        say();
         let page = ada.get("/setting").await;
         if page.body.contains(part) { Ok(page) } else { Err(page.body) }
     })
@@ -642,7 +635,7 @@ async fn until(ada: &mut crate::browser::Browser<'_>, part: &str) -> crate::brow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_says_who_plays_and_why_somebody_does_not() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     beat(&site);
     ada.follow("/setting/round/arm", &[("start", "+60s"), ("scored", "yes"), ("confirm", "yes")])
@@ -664,7 +657,7 @@ async fn the_page_says_who_plays_and_why_somebody_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_set_during_a_round_is_a_test_of_its_network() {
-    let site = with_alice().await;
+    let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;
     let zoe = site.contestant("zoe").await;
     let mut zoe = site.sign_in(zoe).await;
