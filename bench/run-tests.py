@@ -89,8 +89,9 @@ class Suite:
     def failures(self):
         """The names of the tests that failed, as far as the log tells all of them."""
         text = self.log.read_text(errors="replace")
-        names = re.findall(r"^    (\S+)$", text.rpartition("\nfailures:\n")[2], re.M)
-        names = names or re.findall(r"^FAILED (.+?)(?: - |$)", text, re.M)
+        cargo, pytest = text.rpartition("\nfailures:\n"), text.rpartition(" short test summary info ")
+        names = re.findall(r"^    (\S+)$", cargo[2], re.M) if cargo[1] else []
+        names = names or re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", pytest[2], re.M)
         return names if len(names) == self.failed else []
 
     def again(self):
