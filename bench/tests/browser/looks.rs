@@ -141,9 +141,12 @@ impl Findings {
 
     /// Nothing may stick out sideways.
     pub(crate) async fn look(&mut self, browser: &Browser, name: &str, width: u32) {
-        let script = "const root = document.documentElement; const wide = [...document.querySelectorAll('body *')]\
-                      .filter(one => one.getBoundingClientRect().right > root.clientWidth + 1).slice(0, 5)\
-                      .map(one => one.tagName + '.' + one.className); return [root.scrollWidth, root.clientWidth, wide]";
+        let script = "const root = document.documentElement; \
+                      const clipped = one => one.parentElement && (getComputedStyle(one.parentElement).overflowX !== 'visible' || clipped(one.parentElement)); \
+                      const wide = [...document.querySelectorAll('body *')]\
+                      .filter(one => one.getBoundingClientRect().right > root.clientWidth + 0.3)\
+                      .filter(one => !clipped(one)).slice(0, 5)\
+                      .map(one => one.tagName + '.' + one.className + ' ' + one.getBoundingClientRect().right + ' ' + one.textContent.trim().slice(0, 40)); return [root.scrollWidth, root.clientWidth, wide]";
         let said = browser.run(script, vec![]).await;
         if said[0].as_i64() > said[1].as_i64() {
             self.0.push(format!("{name} at {width} px scrolls sideways, to {} px: {}", said[0], said[2]));

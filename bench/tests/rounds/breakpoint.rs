@@ -31,7 +31,9 @@ const TERMS: Breakpoint = Breakpoint {
         start: 190,
         step: Step::Times(1.25),
         max: 20_000,
-        pass: Pass { verified: 0.995, p99_us: 60_000 },
+        // A server at 1.05 times its capacity is later than this at the end of a hold; what a machine with other work
+        // makes of an answer is not.
+        pass: Pass { verified: 0.995, p99_us: 90_000 },
     },
     hold_us: 3 * SECOND,
     fleet_max: None,
