@@ -21,6 +21,7 @@ pub(crate) const OTHER: StreamId = StreamId::from_bits(0x2222);
 pub(crate) const NAMES: [&str; 2] = ["alice", "house of cards"];
 /// 2026-11-23 10:00 UTC in microseconds.
 pub(crate) const BASE: u64 = 1_795_428_000_000_000;
+/// How long an interval usually is.
 const INTERVAL_US: u64 = 100_000;
 
 /// One exchange with its outcome.
@@ -106,6 +107,7 @@ pub(crate) struct Played {
     pub(crate) rules: Rules,
     pub(crate) deadlines: Deadlines,
     pub(crate) intervals: Vec<Interval>,
+    pub(crate) interval_us: u64,
     /// The program that writes, and the document at the start, as JSON.
     pub(crate) program: String,
     pub(crate) document: String,
@@ -123,6 +125,7 @@ impl Default for Played {
             rules: Rules::default(),
             deadlines: Deadlines::default(),
             intervals: Vec::new(),
+            interval_us: INTERVAL_US,
             program: r#"{"name":"flowtest-loadgen"}"#.to_owned(),
             document: "{}".to_owned(),
             end: Some(EndCode::Finished),
@@ -182,7 +185,7 @@ impl Played {
                 writer.commit().await.expect("it is synced");
             }
             if let Some(code) = self.end {
-                let at = BASE + self.intervals.len() as u64 * INTERVAL_US;
+                let at = BASE + self.intervals.len() as u64 * self.interval_us;
                 writer.append_end(&End { at, code: code as u16 }).expect("the end");
                 writer.commit().await.expect("it is synced");
             }
@@ -195,7 +198,7 @@ impl Played {
     }
 
     fn append(&self, writer: &mut Writer, index: u64, interval: &Interval) {
-        let (from, to) = (BASE + index * INTERVAL_US, BASE + (index + 1) * INTERVAL_US);
+        let (from, to) = (BASE + index * self.interval_us, BASE + (index + 1) * self.interval_us);
         for (revision, at, deadlines) in interval.told() {
             let terms = Terms::new(&self.rules, &deadlines);
             writer

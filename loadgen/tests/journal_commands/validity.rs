@@ -3,7 +3,7 @@
 use crate::played::{BASE, Exchange, Interval, Played, ROUND, STREAM, failed, right};
 use crate::rebuilding::Stage;
 use flowtest_contest::Contest;
-use flowtest_contract::Failure;
+use flowtest_contract::{Failure, Rules};
 use flowtest_journal::record::LateCause;
 use flowtest_scoreboard::keys;
 
@@ -12,24 +12,34 @@ const MS: u64 = 1_000;
 
 /// Four seconds with 200 requests each. `gaps`: when the worker stood still, from and to in ms.
 fn played(phase: &str, gaps: &[(u64, u64)]) -> Played {
+    played_for(SECONDS, phase, gaps, 5, 100)
+}
+
+/// So many seconds with a request every so many ms, in batches of so many ms.
+fn played_for(seconds: u64, phase: &str, gaps: &[(u64, u64)], every_ms: usize, batch_ms: u64) -> Played {
     let text = format!(
-        "name = \"finals\"\n[[phase]]\nfor = \"{SECONDS}s\"\n{phase}\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"
+        "name = \"finals\"\n[[phase]]\nfor = \"{seconds}s\"\n{phase}\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"
     );
     let contest = Contest::from_toml(&text).expect("a contest");
-    let mut intervals = vec![Interval::default(); (10 * SECONDS + 1) as usize];
+    let mut intervals = vec![Interval::default(); (seconds * 1_000 / batch_ms + 1) as usize];
     for (from, to) in gaps {
-        intervals[(to / 100) as usize].windows.push((from * MS, to * MS, LateCause::Gap));
+        intervals[(to / batch_ms) as usize].windows.push((from * MS, to * MS, LateCause::Gap));
     }
-    for due in (0..SECONDS * 1_000).step_by(5) {
+    for due in (0..seconds * 1_000).step_by(every_ms) {
         let gap = gaps.iter().find(|(from, to)| (*from..*to).contains(&due));
         let sent = gap.map_or(due, |(_, to)| *to);
         let lag_us = ((sent - due) * MS) as u32 + 50;
         let exchange = right(0, (sent * MS + 50) as i32);
-        intervals[(sent / 100) as usize].exchanges.push(Exchange { lag_us, latency_us: lag_us + 1_000, ..exchange });
+        intervals[(sent / batch_ms) as usize].exchanges.push(Exchange {
+            lag_us,
+            latency_us: lag_us + 1_000,
+            ..exchange
+        });
     }
     Played {
         program: format!("{{\"starts_at\":{BASE},\"cores\":[0]}}"),
         document: contest.to_json().to_string(),
+        interval_us: batch_ms * MS,
         ..Played::of(intervals)
     }
 }
@@ -86,6 +96,28 @@ fn what_no_window_bears_is_found_and_so_is_what_the_batches_count_otherwise() {
             // As when its journal was published without it.
             audits(&stage, "3 3 600 0", 0, "3 of 3 scored seconds are valid, before it ended");
         }
+    }
+}
+
+#[test]
+fn a_disk_that_takes_seconds_for_a_batch_makes_no_second_certainly_late() {
+    // A few of 500 are late in two of the seconds in which no batch has its middle.
+    let gaps = [(2_402, 2_417), (4_402, 4_417)];
+    let stage = Stage::new([played_for(8, "rate = 500\nconnections = 9", &gaps, 2, 2_000)]);
+    stage.run("rebuild", &[]).exits(0);
+    audits(&stage, "8 8 4000 0", 0, "EQUAL");
+}
+
+#[test]
+fn what_a_pause_of_ours_made_void_may_end_a_timeout_later() {
+    let one = played_for(40, OPEN, &[(300, 600)], 5, 100);
+    for (timeout_us, code, part) in
+        [(3_000_000, 4, "no more than 7 lie near a late window"), (30_000_000, 0, "10 of 40 scored seconds are valid")]
+    {
+        let rules = Rules { timeout_us, ..Rules::default() };
+        let stage = Stage::new([Played { rules, ..one.clone() }]);
+        stage.run("rebuild", &[]).exits(0);
+        audits(&stage, "40 10 8000 0", code, part);
     }
 }
 

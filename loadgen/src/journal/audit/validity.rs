@@ -30,7 +30,8 @@ const WAIT_US: u64 = 10_000;
 const CERTAIN_PERMILLE: u64 = 50;
 /// What lies nearer than this to an end of its second may have been counted in the one beside it.
 const MARGIN_US: u64 = 200_000;
-/// So many seconds around a late window may not be valid by it: the generator's looks are as far apart as its disk is slow.
+/// So many seconds around a late window may not be valid by it, and those of a timeout behind it, in which what it made void ends:
+/// the generator's looks are as far apart as its disk is slow.
 const NEAR_S: u64 = 3;
 /// Seconds that are looked at: three days.
 const SECONDS_MAX: u64 = 3 * 24 * 3_600;
@@ -179,7 +180,8 @@ impl Seconds {
             let (from, to) = (UtcUs(window.from.to_native()), UtcUs(window.to.to_native()));
             let Some(start) = self.start.filter(|start| to >= *start) else { continue };
             let number = |at: UtcUs| at.saturating_since(start) / SECOND_US;
-            let (first, last) = (number(from).saturating_sub(NEAR_S), number(to) + NEAR_S);
+            let (first, last) =
+                (number(from).saturating_sub(NEAR_S), number(to.saturating_add(self.timeout_us)) + NEAR_S);
             match self.near.last_mut() {
                 Some(near) if near.0 <= first && first <= near.1 => near.1 = near.1.max(last),
                 _ => self.near.push((first, last)),
@@ -260,7 +262,7 @@ impl Seconds {
             let is_scored = load.is_some_and(|load| load.is_scored) || second.due[1] > 0;
             proved.seconds += u64::from(is_scored);
             let is_late = load.filter(|load| load.is_scored).is_some_and(|load| match load.is_open {
-                true => is_certain(second.taken, second.due[0].saturating_add(second.due[1])),
+                true => self.due_near(number).is_some_and(|due| is_certain(second.taken, due)),
                 false => self.workers > 0 && is_certain(second.late_us, self.workers * SECOND_US),
             });
             proved.invalid_least += u64::from(is_late);
@@ -274,6 +276,13 @@ impl Seconds {
             }
         }
         Some(proved)
+    }
+
+    /// What fell due in a second, at the most. A batch counts in the second of its middle, and is as long as the disk is slow: then the
+    /// seconds beside that have none. `None`: no batch is near.
+    fn due_near(&self, number: u64) -> Option<u64> {
+        let near = self.seconds.range(number.saturating_sub(NEAR_S)..=number + NEAR_S);
+        near.map(|(_, second)| second.due[0].saturating_add(second.due[1])).max().filter(|due| *due > 0)
     }
 
     /// How many seconds lie near late windows.
