@@ -146,6 +146,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::settings::plan;
     use proptest::prelude::*;
 
     fn candidate(user: i64, name: &str, endpoint: Option<&str>) -> Candidate {
@@ -221,9 +222,15 @@ mod tests {
         fn every_roster_is_a_valid_contest(
             people in proptest::collection::vec(("[a-zA-Z0-9_-]{3,8}", proptest::option::of("10\\.0\\.0\\.[1-9](:80[0-9]{2})?(/[a-z]{1,3})?|junk junk|127\\.0\\.0\\.1")), 0..12),
             shared: bool,
+            fleet_max in proptest::option::of(1_000u64..9_000),
         ) {
             let mut settings = settings();
             settings.policy.allow_shared = shared;
+            // Ten may begin to climb, or fewer than play.
+            let climb = "[[phase]]\nkind = \"breakpoint\"\nfor = \"5m\"\nstart = 1000\nstep = \"x1.25\"\nhold = \"10s\"\n\
+                         pass = { verified = 0.995, p99 = \"250ms\" }\nmax = 20000\n";
+            let most = fleet_max.map_or_else(String::new, |most| format!("fleet_max = {most}\n"));
+            settings.phases = plan(&format!("{climb}{most}"), settings.rules.timeout_us).expect("a plan");
             let mut names = std::collections::HashSet::new();
             let candidates: Vec<Candidate> = people
                 .iter()
@@ -234,6 +241,8 @@ mod tests {
             let roster = Roster::of(&candidates, &settings);
             let contest = roster.contest("cup", &settings).expect("the house plays");
             prop_assert_eq!(Contest::from_json(contest.to_json()), Ok(contest.clone()));
+            let read = Control::from_json(&Control::new(contest.clone()).to_json());
+            prop_assert_eq!(read.map(|control| control.contest), Ok(contest.clone()));
             let with_endpoint = candidates.iter().filter(|one| one.endpoint.is_some()).count() + 1;
             prop_assert_eq!(roster.contestants.len() + roster.left_out.len(), with_endpoint);
             prop_assert_eq!(roster.ids.len(), contest.contestants.len());

@@ -122,7 +122,7 @@ impl LimitResult {
         };
         if let (Some(at), Some(by)) = (self.breaks_at, self.breaks_by) {
             let by = if by == HoldVerdict::FailedByP99 { "latency" } else { "wrong or missing answers" };
-            let breaks = if self.unbroken.is_some() { "failed" } else { "breaks" };
+            let breaks = if self.unbroken.is_some() || self.interrupted { "failed" } else { "breaks" };
             let _ = write!(text, "; {breaks} at {}/s by {by}", grouped(at));
             let carried = self.pass.carried(self.connections_most);
             if at > carried {
@@ -296,6 +296,9 @@ mod tests {
             "holds 1,000/s while 99.5 % are verified and p99 is at most 50.00 ms; breaks at 1,250/s by latency\n"
         );
         assert!(result.is_found());
+        let by_hand = LimitResult { interrupted: true, ..result.clone() };
+        let told = by_hand.message();
+        assert!(told.ends_with("; failed at 1,250/s by latency; ended before it was over\n"), "{told}");
         result.found(Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Generator) });
         assert!(result.message().contains("this machine is the limit") && !result.is_found());
         // It is cut off in its search: nothing broke it, and its limit is not found.

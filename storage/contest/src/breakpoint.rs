@@ -439,7 +439,8 @@ impl Climbs {
             let is_climbing = climb.ladder.now().is_some() && holds > 0 && climb.rate() > holds;
             if is_climbing { climb.rate() } else { 0 }
         };
-        let sum = |climbs: &[Climb]| climbs.iter().map(Climb::rate).fold(0, u64::saturating_add);
+        // Who rests is asked for all of it again, whatever others were given meanwhile.
+        let sum = |climbs: &[Climb]| climbs.iter().map(Climb::rate_rested).fold(0, u64::saturating_add);
         while sum(&self.climbs) > fleet_max && end_at_the_top(&mut self.climbs, tried) {}
     }
 }
@@ -506,11 +507,18 @@ impl Climb {
 
     /// What is sent now. Who holds nothing is asked now and then, and no more.
     fn rate(&self) -> u64 {
-        let stays = || {
-            let rate = self.stays.unwrap_or(self.ladder.found().holds);
-            if self.rests { rate / 2 } else { rate }
-        };
-        self.ladder.now().map_or_else(stays, Hold::sent).max(1)
+        let rests = |rate: u64| if self.rests { rate / 2 } else { rate };
+        self.ladder.now().map_or_else(|| rests(self.stays()), Hold::sent).max(1)
+    }
+
+    /// The same, without its rest.
+    fn rate_rested(&self) -> u64 {
+        self.ladder.now().map_or_else(|| self.stays(), |hold| hold.rate).max(1)
+    }
+
+    /// At which rate it stays where nothing is tried any more.
+    fn stays(&self) -> u64 {
+        self.stays.unwrap_or(self.ladder.found().holds)
     }
 
     /// Why; none: it stays.

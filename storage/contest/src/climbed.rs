@@ -104,9 +104,9 @@ impl JudgedStep {
             Some(HoldVerdict::FailedByP99) => {
                 format!("{tried}/s failed: its p99 was {p99}, and it may be {}.", milliseconds(Some(pass.p99_us)))
             }
-            Some(HoldVerdict::NotValid) => format!("{tried}/s is held again: our own side was not valid."),
+            Some(HoldVerdict::NotValid) => format!("{tried}/s judged nobody: our own side was not valid."),
             Some(HoldVerdict::Rested) => "It rested for a step.".to_owned(),
-            None => "Nothing is known of the last step, or nothing fell due in it: it is held again.".to_owned(),
+            None => "Nothing is known of the last step, or nothing fell due in it.".to_owned(),
         }
     }
 
@@ -197,12 +197,28 @@ mod tests {
         );
         assert!(decide(3, sums(1_000, 1_000, 1_000)).contains("It rested for a step"));
         let unknown = decide(4, HoldSums::default());
-        assert!(
-            unknown.contains(" Nothing is known of the last step, or nothing fell due in it: it is held again. Now"),
-            "{unknown}"
-        );
+        assert!(unknown.contains(" Nothing is known of the last step, or nothing fell due in it. Now"), "{unknown}");
         let failed = decide(5, sums(3_000, 1_500, 1_000));
         assert!(failed.contains("750/s failed: 50.00 % of the answers were verified, and 99.50 % must be"), "{failed}");
+    }
+
+    #[test]
+    fn whom_our_own_side_ends_is_not_told_that_it_is_held_again() {
+        let breakpoint = breakpoint(500, 2.0);
+        let mut climbs = Climbs::new(breakpoint, 0);
+        let mut decide = |step, due, own_fault| {
+            let sums =
+                HoldSums { due, verified: due - own_fault, own_fault, p99_us: Some(1_000), ..HoldSums::default() };
+            climbs.decide(step, (UtcUs(1), UtcUs(2)), [("a".to_owned(), sums)]).climbers.remove(0)
+        };
+        assert_eq!(decide(1, 2_000, 0).unbroken, None);
+        let told: Vec<String> = (2..5).map(|step| decide(step, 4_000, 400).message(&breakpoint.ladder)).collect();
+        assert!(
+            told[0].contains("1000/s judged nobody: our own side was not valid. Now it is asked for 1000/s."),
+            "{told:?}"
+        );
+        let end = "1000/s judged nobody: our own side was not valid. Nothing broke it: the generators gave no more.";
+        assert!(told[2].ends_with(end), "{told:?}");
     }
 
     #[test]

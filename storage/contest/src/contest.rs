@@ -55,7 +55,8 @@ pub struct Contest {
     pub breakpoint_points: u32,
     /// In order, without gaps between them. At least one.
     pub phases: Vec<Phase>,
-    /// At least one; no two of one name, and no two of one endpoint unless the policy allows it.
+    /// At least one; no two of one name. In a file no two are at one endpoint, unless its policy allows it; in a document they may
+    /// be, since the policy of a contest that is on may change.
     pub contestants: Vec<Contestant>,
     pub policy: Policy,
 }
@@ -200,6 +201,23 @@ impl Contest {
     }
 }
 
+/// Why so many contestants cannot begin to climb, if so: their first step is more than somebody has said that the fleet carries.
+pub fn beyond_fleet(phases: &[Phase], contestants: u64) -> Option<String> {
+    phases.iter().enumerate().find_map(|(index, phase)| match phase.load {
+        Load::Breakpoint(Breakpoint { ladder, fleet_max: Some(most), .. })
+            if ladder.start.saturating_mul(contestants) > most =>
+        {
+            Some(format!(
+                "phase {} starts at {}/s for each of {contestants} contestants, and its `fleet_max` is {most}/s for all of them: \
+                 lower `start`, or raise `fleet_max` to what the generators and their links carry",
+                index + 1,
+                ladder.start
+            ))
+        }
+        Load::Open { .. } | Load::Closed { .. } | Load::Breakpoint(_) => None,
+    })
+}
+
 impl std::fmt::Display for TooFew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let TooFew { phase, connections, carries, rate } = self;
@@ -250,6 +268,11 @@ impl Contest {
         let contest = reading::contest(&mut document)?;
         document.finish()?;
         Ok(contest)
+    }
+
+    /// The same of those who play. A file is refused by it, and a round is not armed; who joins a round that is on is let in.
+    pub fn beyond_fleet(&self) -> Option<String> {
+        beyond_fleet(&self.phases, self.contestants.len() as u64)
     }
 
     /// Reads the JSON dialect of the same. Keys that this version does not know are ignored: a newer program may

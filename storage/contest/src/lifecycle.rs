@@ -233,6 +233,9 @@ fn arm(next: &mut Control, round: RoundId, scored: bool, split: Split, now: UtcU
     if next.halted {
         return Err(Refusal::Halted);
     }
+    if let Some(message) = next.contest.beyond_fleet() {
+        return Err(Refusal::BeyondFleet(message));
+    }
     ahead("start", split.from, now, LEAD_US)?;
     check_generators(&split.generators)?;
     for contestant in &next.contest.contestants {

@@ -55,6 +55,8 @@ pub enum Refusal {
     RoundAgain(RoundId),
     #[error("all traffic is halted: release it before arming a round")]
     Halted,
+    #[error("{0}")]
+    BeyondFleet(String),
     #[error("the contest is {ours:?} and not {theirs:?}: keep its name, or start another contest")]
     Name { ours: String, theirs: String },
     #[error("{0:?} plays already, or is no name: let somebody else join")]

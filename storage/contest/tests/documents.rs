@@ -471,7 +471,6 @@ fn what_is_wrong_with_a_control_document_is_named() {
         ("\"u3\"", "3", "`ids.carol` is a number"),
         ("[\"g1\", \"g2\"]", "\"g1\"", "`split` is a text"),
         ("\"connections\": 64", "\"connections\": 0", "`phase[1].connections` is 0"),
-        ("http://[::1]:8083/", "http://127.0.0.1:8081/", "allow_shared"),
     ];
     for (old, new, words) in cases {
         assert!(CONTROL.contains(old), "{old}");

@@ -16,7 +16,7 @@ pub use contestant::judge_contestant;
 pub use generator::{
     as_heard, is_heard, judge_generator, may_play_on, until, with_trust, with_what_it_follows, with_who_waits,
 };
-pub use platform::{CORE_RATE, EXCHANGE_BYTES, fleet_message, peak, rate_together, step_message};
+pub use platform::{CORE_RATE, EXCHANGE_BYTES, fleet_message, peak, rate_message, rate_together, step_message};
 pub use situation::{Contestant, DatabaseHealth, House, Situation, Tested, Unsaved};
 
 use check::List;

@@ -127,8 +127,13 @@ pub(super) fn plan(list: &mut List, situation: &Situation) {
     let asked = peak(&contest.phases).saturating_mul(contest.contestants.len() as u64);
     let cores: u64 = heard(situation).map(|health| u64::from(health.cores)).sum();
     let count = contest.contestants.len();
-    let all = format!("{length} for {count} contestants, at most {asked} requests a second in all");
-    let (mark, message) = if !contest.phases.iter().any(|phase| phase.scored) {
+    let all = format!(
+        "{length} for {count} contestants, {}",
+        rate_message(&contest.phases, count as u64, |rate| rate.to_string())
+    );
+    let (mark, message) = if let Some(beyond) = contest.beyond_fleet() {
+        (Mark::No, format!("{all}: {beyond}."))
+    } else if !contest.phases.iter().any(|phase| phase.scored) {
         (Mark::Warn, "No phase of the plan is scored: all points stay as they are.".to_owned())
     } else if cores > 0 && asked > cores.saturating_mul(CORE_RATE) {
         let much = format!("{all}: that is much for {cores} generator cores; add generators, or lower the rate.");
@@ -206,6 +211,11 @@ fn fleet_limit(contest: &Contest, cores: u64) -> String {
 /// The same of one phase, whose steps lead so far at the most. `cores`: of the generators that are heard, 0 where none is.
 pub fn fleet_message(climb: &Breakpoint, most: u64, contestants: u64, cores: u64) -> Option<String> {
     let contestants = contestants.max(1);
+    // Who cannot begin to climb is told that, and not how far it leads.
+    let first = climb.ladder.start.saturating_mul(contestants);
+    if climb.fleet_max.is_some_and(|all| first > all) {
+        return None;
+    }
     let carried = Some(cores.saturating_mul(CORE_RATE) / contestants).filter(|_| cores > 0);
     let said = climb.fleet_max.map(|all| all / contestants);
     let each = carried.into_iter().chain(said).min().filter(|each| *each < most)?;
@@ -234,7 +244,8 @@ fn network_need(contest: &Contest) -> String {
 /// The most that a climb asks of the fleet in all, where its steps lead so far at the most, and of that for each.
 pub fn rate_together(climb: &Breakpoint, most: u64, contestants: u64) -> (u64, u64) {
     let contestants = contestants.max(1);
-    let all = most.saturating_mul(contestants).min(climb.fleet_max.unwrap_or(u64::MAX));
+    let first = climb.ladder.start.saturating_mul(contestants);
+    let all = most.saturating_mul(contestants).min(climb.fleet_max.unwrap_or(u64::MAX)).max(first);
     (all, all / contestants)
 }
 
@@ -257,15 +268,44 @@ pub(super) fn teams(list: &mut List, situation: &Situation) {
     list.add(Group::Platform, "Teams", mark, message);
 }
 
-/// The most requests a second of one contestant.
+/// The most requests a second of one contestant, as far as a plan says so.
 pub fn peak(phases: &[Phase]) -> u64 {
-    let rates = phases.iter().map(|phase| match phase.load {
-        Load::Open { from, to } => from.max(to),
-        // It climbs as far as the generators can.
-        Load::Breakpoint(climb) => climb.ladder.start,
-        Load::Closed { .. } => 0,
-    });
-    rates.max().unwrap_or(0)
+    let Peaks { open, climb } = Peaks::of(phases);
+    open.max(climb.unwrap_or(0))
+}
+
+/// The same of all together, in words. `count`: how a number is written.
+pub fn rate_message(phases: &[Phase], contestants: u64, count: impl Fn(u64) -> String) -> String {
+    let all = |rate: u64| count(rate.saturating_mul(contestants.max(1)));
+    match Peaks::of(phases) {
+        Peaks { open, climb: None } => format!("at most {} requests a second in all", all(open)),
+        Peaks { open: 0, climb: Some(start) } => format!("a climb begins with {} requests a second in all", all(start)),
+        Peaks { open, climb: Some(start) } => {
+            format!("at most {} requests a second in all, and a climb begins with {}", all(open), all(start))
+        }
+    }
+}
+
+/// Requests a second of one contestant.
+struct Peaks {
+    /// The most of open phases.
+    open: u64,
+    /// The most with which a climb begins, where there is one: it goes on as far as the generators can.
+    climb: Option<u64>,
+}
+
+impl Peaks {
+    fn of(phases: &[Phase]) -> Peaks {
+        let open = phases.iter().map(|phase| match phase.load {
+            Load::Open { from, to } => from.max(to),
+            Load::Breakpoint(_) | Load::Closed { .. } => 0,
+        });
+        let climb = phases.iter().filter_map(|phase| match phase.load {
+            Load::Breakpoint(climb) => Some(climb.ladder.start),
+            Load::Open { .. } | Load::Closed { .. } => None,
+        });
+        Peaks { open: open.max().unwrap_or(0), climb: climb.max() }
+    }
 }
 
 pub(super) fn house(list: &mut List, situation: &Situation) {

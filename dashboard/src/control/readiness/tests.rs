@@ -224,6 +224,28 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
     for part in ["lead up to 32000/s", "its fleet_max of 20000/s for all is 20000", "about 10 MB a second"] {
         assert!(free.contains(part), "{part}: {free}");
     }
+    // It goes on from what it begins with, and that alone is known.
+    assert!(said.contains("for 1 contestants, a climb begins with 500 requests a second in all"), "{said}");
+}
+
+#[test]
+fn a_climb_that_begins_with_more_than_the_fleet_carries_is_a_no() {
+    let mut situation = situation();
+    let text = "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"10m\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
+                pass = { right = 0.995, p99 = \"250ms\" }\nmax = 20000\nfleet_max = 999\n[policy]\nallow = [\"10.0.0.0/8\"]\n\
+                [[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n";
+    let mut contest = Contest::from_toml(text).expect("a contest");
+    let mut plan = |contest: &Contest| {
+        situation.contest = Some(contest.clone());
+        let plan = checks(&situation).into_iter().find(|check| check.what == "Plan").expect("it is looked at");
+        (plan.mark, plan.message)
+    };
+    assert_eq!(plan(&contest).0, Mark::Go);
+    let bob = flowtest_contest::contest::Contestant { name: "bob".into(), ..contest.contestants[0].clone() };
+    contest.contestants.push(bob);
+    let (mark, message) = plan(&contest);
+    assert!(mark == Mark::No && message.contains(&contest.beyond_fleet().expect("1,000/s")), "{message}");
+    assert!(!message.contains("fleet limit") && message.contains("At 500/s for each a climb takes"), "{message}");
 }
 
 #[test]

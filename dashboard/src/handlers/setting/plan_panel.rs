@@ -2,13 +2,15 @@
 
 use crate::control::difference::deadline_consequence;
 use crate::control::plan_rows::{PlanRow, ROWS_MAX, read_each, rows_of};
-use crate::control::readiness::{CORE_RATE, EXCHANGE_BYTES, fleet_message, peak, rate_together, step_message};
+use crate::control::readiness::{
+    CORE_RATE, EXCHANGE_BYTES, fleet_message, peak, rate_message, rate_together, step_message,
+};
 use crate::control::{form, instant};
 use crate::handlers::convert;
 use crate::views::format;
 use crate::views::plan::PlanGraph;
 use crate::views::settings::{PlanEditor, PlanPreview, PlanRowLine};
-use flowtest_contest::contest::{Load, Phase};
+use flowtest_contest::contest::{Load, Phase, beyond_fleet};
 
 /// Rows for phases to come.
 const SPARE_ROWS: usize = 3;
@@ -150,17 +152,17 @@ fn asked(phases: &[Phase], fleet: Fleet) -> u64 {
 }
 
 fn fleet_text(phases: &[Phase], fleet: Fleet) -> String {
-    let asked = format::count(asked(phases, fleet));
+    let asked = format::capital(&rate_message(phases, fleet.contestants, format::count));
     if fleet.cores == 0 {
         return format!(
-            "At most {asked} requests a second in all. No generator is heard; each of their cores carries about {} a second.",
+            "{asked}. No generator is heard; each of their cores carries about {} a second.",
             format::count(CORE_RATE)
         );
     }
     let generators = usize::try_from(fleet.generators).unwrap_or(usize::MAX);
     let cores = usize::try_from(fleet.cores).unwrap_or(usize::MAX);
     format!(
-        "At most {asked} requests a second in all; {} with {} carry about {}.",
+        "{asked}; {} with {} carry about {}.",
         format::plural(generators, "generator", "generators"),
         format::plural(cores, "core", "cores"),
         format::count(fleet.cores.saturating_mul(CORE_RATE))
@@ -168,6 +170,9 @@ fn fleet_text(phases: &[Phase], fleet: Fleet) -> String {
 }
 
 fn too_much(phases: &[Phase], fleet: Fleet) -> Option<String> {
+    if let Some(beyond) = beyond_fleet(phases, fleet.contestants) {
+        return Some(format::as_message(&beyond));
+    }
     let asked = asked(phases, fleet);
     let carried = fleet.cores.saturating_mul(CORE_RATE);
     (fleet.cores > 0 && asked > carried)
@@ -222,6 +227,20 @@ mod tests {
         let bounded = plan(&text("10m", "fleet_max = 60000\n"), FLEET).totals.join(" ");
         assert!(bounded.contains("its fleet_max of 60000/s for all is 6000 for each"), "{bounded}");
         assert!(bounded.contains("At 6,000/s for each a climb takes about 30.0 MB a second"), "{bounded}");
+        // It goes on from what it begins with, and that alone is known.
+        assert!(bounded.contains("A climb begins with 5,000 requests a second in all; 1 generator"), "{bounded}");
+        let open = "\n[[phase]]\nfor = \"10s\"\nrate = 900\nconnections = 8\n";
+        let both = plan(&text("10m", open), FLEET).totals.join(" ");
+        assert!(both.contains("At most 9,000 requests a second in all, and a climb begins with 5,000; 1"), "{both}");
+        let beyond = plan(&text("10m", "fleet_max = 4999\n"), FLEET);
+        let why = beyond.too_much.expect("500/s for ten are more");
+        assert!(
+            why.starts_with("Phase 1 starts at 500/s for each of 10 contestants, and its `fleet_max` is 4999/s"),
+            "{why}"
+        );
+        assert!(
+            !beyond.totals.join(" ").contains("fleet limit") && beyond.totals.join(" ").contains("At 500/s for each")
+        );
     }
 
     #[test]

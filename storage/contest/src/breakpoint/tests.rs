@@ -407,6 +407,27 @@ fn what_the_links_carry_in_all_is_nobodys_limit_but_that_of_who_asks_most_of_the
 }
 
 #[test]
+fn who_rests_keeps_its_part_of_what_the_links_carry() {
+    // (how far a step goes, what the weak ones take, how many there are, what the links carry); the last one has no limit.
+    for (times, capacity, weak, most) in [(1.25, 1_050.0, 2, 4_250), (2.0, 1_100.0, 9, 22_000)] {
+        let said = Breakpoint { fleet_max: Some(most), ..breakpoint(1_000, times) };
+        let decisions =
+            play(said, weak + 1, 60, |_, place, rate, due| queue(if place < weak { capacity } else { 1e9 }, rate, due));
+        for decision in &decisions {
+            let sum: u64 = decision.climbers.iter().map(|climber| climber.rate).sum();
+            assert!(sum <= most, "{sum}/s in step {}: {:?}", decision.step, decision.climbers);
+        }
+        let climbers = last(&decisions);
+        for climber in &climbers[..weak] {
+            // Searched to its end: the gap of a step is halved three times.
+            let (holds, least) = (climber.holds as f64, capacity * (0.97 - (times - 1.0) / 8.0));
+            assert!(holds >= least && holds <= capacity && climber.unbroken.is_none(), "{climber:?}");
+        }
+        assert_eq!(climbers[weak].unbroken, Some(Unbroken::Generator), "{:?}", climbers[weak]);
+    }
+}
+
+#[test]
 fn who_holds_nothing_and_is_late_ends_nobody_as_the_limit_of_the_fleet() {
     // One never holds anything, and all it fails in comes late; the other is late once.
     let decisions = play(breakpoint(500, 1.25), 2, 60, |step, place, rate, due| match (place, step) {

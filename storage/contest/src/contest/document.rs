@@ -227,6 +227,11 @@ impl Section {
         })
     }
 
+    /// Whether a person wrote it, who can be told what to write instead.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.unknown == UnknownKeys::Refuse
+    }
+
     /// All keys were taken, or the first that was not is named.
     pub(crate) fn finish(self) -> Result<(), ContestError> {
         if self.unknown == UnknownKeys::Ignore {

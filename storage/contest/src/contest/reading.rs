@@ -57,13 +57,16 @@ pub(super) fn contest(document: &mut Section) -> Result<Contest, ContestError> {
     let policy = policy(document.section("policy")?)?;
     let contestants = contestants(document, policy.may_name_one_server())?;
     let phases: Vec<Phase> = phases.into_iter().map(|phase| with_connections(phase, contestants.len())).collect();
-    let mut numbered = phases.iter().enumerate();
-    let beyond =
-        |(index, phase)| beyond_connections(index, phase).or_else(|| beyond_fleet(index, phase, contestants.len()));
-    if let Some(message) = numbered.find_map(beyond) {
+    if let Some(message) = phases.iter().enumerate().find_map(|(index, phase)| beyond_connections(index, phase)) {
         return Err(document.wrong(message));
     }
-    Ok(Contest { name, start, deadlines, rules, absent, rank_by, breakpoint_points, phases, contestants, policy })
+    let contest =
+        Contest { name, start, deadlines, rules, absent, rank_by, breakpoint_points, phases, contestants, policy };
+    match contest.beyond_fleet() {
+        // Who joins a contest that is on makes its document unreadable for nobody.
+        Some(message) if document.is_typed() => Err(document.wrong(message)),
+        _ => Ok(contest),
+    }
 }
 
 /// A name becomes part of Redis keys, of tables in a terminal and of pages.
@@ -206,22 +209,6 @@ fn beyond_connections(index: usize, phase: &Phase) -> Option<String> {
              {carries}/s where an answer takes 1 ms: lower `max`, raise `connections`, or play with fewer contestants",
             index + 1,
             phase.connections
-        )
-    })
-}
-
-/// A ladder whose first step is more than the fleet carries.
-fn beyond_fleet(index: usize, phase: &Phase, contestants: usize) -> Option<String> {
-    let Load::Breakpoint(Breakpoint { ladder: LadderTerms { start, .. }, fleet_max: Some(most), .. }) = phase.load
-    else {
-        return None;
-    };
-    let all = start.saturating_mul(contestants as u64);
-    (all > most).then(|| {
-        format!(
-            "phase {} starts at {start}/s for each of {contestants} contestants, and its `fleet_max` is {most}/s for all of them: \
-             lower `start`, or raise `fleet_max` to what the generators and their links carry",
-            index + 1
         )
     })
 }
@@ -406,6 +393,8 @@ fn contestants(document: &mut Section, may_name_one_server: bool) -> Result<Vec<
             endpoint_entry.text()?.parse().map_err(|error| endpoint_entry.wrong(format!("is wrong: {error}")))?;
         if let Some(other) = by_address.insert(endpoint.server(), index)
             && !may_name_one_server
+            // Of others' documents generators see to that: a policy that allows it may be withdrawn while such a contest is on.
+            && section.is_typed()
         {
             return Err(endpoint_entry.wrong(format!(
                 "has the host and port of contestant {:?}: give each its own server, or set `allow_shared = true` \

@@ -472,6 +472,40 @@ fn who_joins_has_named_its_server_before_and_never_later_than_now() {
 }
 
 #[test]
+fn one_more_than_the_fleet_carries_is_not_armed_and_is_let_in_and_read() {
+    let text = "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"5m\"\nstart = 500\nstep = \"x1.25\"\nhold = \"10s\"\n\
+                pass = { verified = 0.995, p99 = \"250ms\" }\nmax = 20000\nfleet_max = 1200\n[policy]\nallow = [\"10.0.0.0/8\"]\n\
+                [[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n[[contestant]]\nname = \"bob\"\nendpoint = \"10.0.0.2\"\n";
+    let two = Control::new(Contest::from_toml(text).expect("a contest"));
+    let armed = change(&two, arm_at(NOW + 10 * SECOND), NOW).expect("two fit");
+    let joined = change(&armed, join_at("zoe", "10.0.0.9", NOW + 20 * SECOND), NOW).expect("she joins");
+    assert_eq!(Control::from_json(&joined.to_json()), Ok(joined.clone()));
+    assert_eq!(follows(&armed, &joined), Ok(()));
+    let contest = Box::new(joined.contest.clone());
+    let edit = Change::Edit { contest, ids: BTreeMap::new(), since: BTreeMap::new() };
+    let three = change(&two, edit, NOW).expect("a draft follows its settings");
+    assert_eq!(Control::from_json(&three.to_json()), Ok(three.clone()));
+    let told = refused(&three, arm_at(NOW + 10 * SECOND), NOW);
+    assert!(
+        told.contains("phase 1 starts at 500/s for each of 3 contestants, and its `fleet_max` is 1200/s"),
+        "{told}"
+    );
+    let written = format!("{text}[[contestant]]\nname = \"zoe\"\nendpoint = \"10.0.0.9\"\n");
+    assert_eq!(Contest::from_toml(&written).expect_err("a person is told").message, told);
+}
+
+#[test]
+fn who_share_a_server_are_read_also_when_the_policy_does_not_allow_it_any_more() {
+    let mut shared = contest();
+    shared.policy.allow_shared = true;
+    shared.contestants[1].endpoint = shared.contestants[0].endpoint.clone();
+    let armed = change(&Control::new(shared), arm_at(NOW + 10 * SECOND), NOW).expect("armed");
+    let policy = Policy { allow_shared: false, ..armed.contest.policy.clone() };
+    let narrower = change(&armed, Change::Policy(policy), NOW).expect("the settings were saved");
+    assert_eq!(Control::from_json(&narrower.to_json()), Ok(narrower));
+}
+
+#[test]
 fn who_joins_is_the_last_of_the_roster_and_an_older_document_is_followed() {
     let (run, start) = (running(), NOW + 10 * SECOND);
     let at = start + 6 * SECOND;
