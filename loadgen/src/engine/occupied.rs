@@ -3,6 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+/// Of a thread's time since its start, in nanoseconds; the rest it has rested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    pub ran_ns: u64,
+    /// For a core.
+    pub waited_ns: u64,
+}
+
 /// The kernel's account of the thread that made this.
 #[derive(Debug)]
 pub struct Occupied {
@@ -15,18 +23,18 @@ impl Occupied {
         Occupied { account: File::open("/proc/thread-self/schedstat").ok() }
     }
 
-    /// In nanoseconds since the thread's start; none of a kernel that keeps no such account.
-    pub fn ns(&self) -> Option<u64> {
+    /// `None` of a kernel that keeps no such account.
+    pub fn look(&self) -> Option<Occupancy> {
         self.account.as_ref().and_then(read)
     }
 }
 
-fn read(account: &File) -> Option<u64> {
+fn read(account: &File) -> Option<Occupancy> {
     let mut bytes = [0; 96];
     let len = account.read_at(&mut bytes, 0).ok()?;
     let text = std::str::from_utf8(&bytes[..len]).ok()?;
     let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
-    Some(numbers.next()?.ok()? + numbers.next()?.ok()?)
+    Some(Occupancy { ran_ns: numbers.next()?.ok()?, waited_ns: numbers.next()?.ok()? })
 }
 
 #[cfg(test)]
@@ -38,7 +46,10 @@ mod tests {
     fn a_thread_that_sleeps_is_not_occupied_and_one_that_counts_is() {
         let occupied = Occupied::of_this_thread();
         let share = |what: &dyn Fn()| {
-            let ns = || occupied.ns().expect("this kernel keeps the account");
+            let ns = || {
+                let Occupancy { ran_ns, waited_ns } = occupied.look().expect("this kernel keeps the account");
+                ran_ns + waited_ns
+            };
             let (before, since) = (ns(), Instant::now());
             what();
             (ns() - before) as f64 / since.elapsed().as_nanos() as f64

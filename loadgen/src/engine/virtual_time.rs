@@ -49,6 +49,7 @@ struct Script {
     stuck: Vec<(u64, u64)>,
     pauses: Vec<(u64, u64)>,
     busy: Vec<(u64, u64)>,
+    waiting: Vec<(u64, u64)>,
     /// See [`Pretend`].
     costs: (u64, u64),
     record_ns: u64,
@@ -132,6 +133,7 @@ impl Script {
             stuck: Vec::new(),
             pauses: Vec::new(),
             busy: Vec::new(),
+            waiting: Vec::new(),
             costs: (0, 0),
             record_ns: 0,
             short: Vec::new(),
@@ -206,7 +208,7 @@ impl Script {
         let mut kernel = Pretend::new(sizes, servers, self.mischief, self.seed);
         kernel.stalls = self.stalls.iter().copied().collect();
         kernel.pauses = self.pauses.iter().copied().collect();
-        kernel.busy = self.busy.clone();
+        (kernel.busy, kernel.waiting) = (self.busy.clone(), self.waiting.clone());
         (kernel.costs, kernel.record_ns) = (self.costs, self.record_ns);
         kernel.spent = Arc::clone(&spent);
         kernel.short = self.short.clone();
@@ -811,6 +813,9 @@ fn a_worker_that_never_rests_tells_whose_exchanges_fill_its_time() {
     let closing = Character::ClosesAfter { answers: 1, says_so: true };
     let mut script = Script::new(&[HONEST, Character::Large { body: 60_000 }, closing], open(200));
     assert_eq!(script.play().block.costliest(), None, "it rests");
+    script.waiting = vec![(0, 10 * SECOND)];
+    assert_eq!(script.play().block.costliest(), None, "somebody else has its core");
+    script.waiting.clear();
     script.busy = vec![(0, 10 * SECOND)];
     let told = script.play().block.costliest().expect("somebody fills it");
     assert_eq!((told.contestant.index(), told.requests_percent), (1, 33), "{told:?}");

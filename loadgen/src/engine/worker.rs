@@ -20,6 +20,7 @@ use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, mea
 use crate::engine::control::{GoOn, WorkerControl};
 use crate::engine::cost::Costs;
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
+use crate::engine::occupied::Occupancy;
 use crate::engine::pacer::{Pacer, Takes};
 use crate::engine::plan::{NS_PER_SECOND, NS_PER_US, Plan};
 use crate::engine::quantum::Quantum;
@@ -146,7 +147,7 @@ pub struct Worker<K> {
     /// Our own machine can send nothing to one of the contestants.
     is_unable: bool,
     /// When a block was handed over last, and how long we had been occupied by then.
-    occupied: (RunInstant, u64),
+    occupied: (RunInstant, Occupancy),
     hold_watch: HoldWatch,
 }
 
@@ -217,7 +218,7 @@ impl<K: Kernel> Worker<K> {
             stalls: 0,
             late_ns: 0,
             is_unable: plan.is_unable(),
-            occupied: (now, 0),
+            occupied: (now, Occupancy::default()),
             hold_watch: HoldWatch::default(),
             plan,
         };
@@ -599,16 +600,19 @@ impl<K: Kernel> Worker<K> {
         if elapsed < BLOCK_NS {
             return;
         }
-        let occupied = self.ring.occupied_ns();
+        let occupied = self.ring.occupancy();
         self.occupied = (self.now, occupied);
+        let (ran, waited) = (occupied.ran_ns - before.ran_ns, occupied.waited_ns - before.waited_ns);
+        let fills_its_time = |ns: u64| ns.saturating_mul(1_000) > elapsed.saturating_mul(BUSY_MAX);
         let is_open = self.open_since.is_some_and(|open_since| open_since <= since);
-        let is_busy = is_open && (occupied - before).saturating_mul(1_000) > elapsed.saturating_mul(BUSY_MAX);
-        if is_busy {
+        if is_open && fills_its_time(ran + waited) {
             self.was_late(since, LateCause::Busy);
         }
+        // Whoever had no core was filled by nobody's exchanges.
+        let is_filled = is_open && fills_its_time(ran);
         let (block, scored) = (&mut self.block, self.scored);
         self.costs.take(|index, cost| {
-            if is_busy {
+            if is_filled {
                 block.counts(index, scored).meter.busy.add(cost);
             }
         });

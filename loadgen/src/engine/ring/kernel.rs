@@ -10,7 +10,7 @@
 use super::{Completion, Counters, Kernel, Sizes, Tag};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{Key, RingSlot, Table};
-use crate::engine::occupied::Occupied;
+use crate::engine::occupied::{Occupancy, Occupied};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit};
@@ -389,11 +389,11 @@ impl Kernel for Uring {
         self.counters
     }
 
-    fn occupied_ns(&mut self) -> u64 {
+    fn occupancy(&mut self) -> Occupancy {
         // A kernel without the account says only how long the thread ran.
-        self.occupied.ns().unwrap_or_else(|| {
+        self.occupied.look().unwrap_or_else(|| {
             let (user, system) = thread_cpu_us();
-            (user + system) * 1_000
+            Occupancy { ran_ns: (user + system) * 1_000, waited_ns: 0 }
         })
     }
 

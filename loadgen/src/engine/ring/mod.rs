@@ -28,6 +28,7 @@ pub use tag::Tag;
 
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{RingSlot, Table};
+use crate::engine::occupied::Occupancy;
 use slot::{Life, Slot};
 use std::io;
 use std::net::SocketAddr;
@@ -82,8 +83,8 @@ pub trait Kernel {
     fn completion(&mut self) -> Option<Completion>;
     fn now(&self) -> RunInstant;
     fn counters(&self) -> Counters;
-    /// How long this thread has run, or waited for a core, in nanoseconds since its start: the rest it has rested.
-    fn occupied_ns(&mut self) -> u64;
+    /// How much of its time this thread has not rested.
+    fn occupancy(&mut self) -> Occupancy;
     /// Whether our own machine has a way to an address. It sends nothing.
     fn has_route(&self, address: SocketAddr) -> bool;
 }
@@ -301,8 +302,8 @@ impl<K: Kernel> Ring<K> {
         self.kernel.now()
     }
 
-    pub fn occupied_ns(&mut self) -> u64 {
-        self.kernel.occupied_ns()
+    pub fn occupancy(&mut self) -> Occupancy {
+        self.kernel.occupancy()
     }
 
     pub fn has_route(&self, address: SocketAddr) -> bool {

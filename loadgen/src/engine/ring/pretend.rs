@@ -6,6 +6,7 @@
 use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{RingSlot, Table};
+use crate::engine::occupied::Occupancy;
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -205,6 +206,8 @@ pub(crate) struct Pretend {
     pub(crate) pauses: VecDeque<(u64, u64)>,
     /// From when to when our thread does not rest.
     pub(crate) busy: Vec<(u64, u64)>,
+    /// The same, for it waits for a core.
+    pub(crate) waiting: Vec<(u64, u64)>,
     /// Nanoseconds of our thread for a send, and for 1,000 bytes that are received. Nothing costs any without it.
     pub(crate) costs: (u64, u64),
     /// The same for each record that our thread opens, where those of a buffer are as long as the shortest.
@@ -265,6 +268,7 @@ impl Pretend {
             stalls: VecDeque::new(),
             pauses: VecDeque::new(),
             busy: Vec::new(),
+            waiting: Vec::new(),
             costs: (0, 0),
             record_ns: 0,
             used: 0,
@@ -739,8 +743,9 @@ impl Kernel for Pretend {
         self.counters
     }
 
-    fn occupied_ns(&mut self) -> u64 {
-        self.busy.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum()
+    fn occupancy(&mut self) -> Occupancy {
+        let ns = |of: &[(u64, u64)]| of.iter().map(|(from, to)| self.now.min(*to).saturating_sub(*from)).sum();
+        Occupancy { ran_ns: ns(&self.busy), waited_ns: ns(&self.waiting) }
     }
 
     fn has_route(&self, _: SocketAddr) -> bool {
