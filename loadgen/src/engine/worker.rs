@@ -58,8 +58,9 @@ const OPENS_PER_TURN: u32 = 64;
 /// How long sockets may take to close at the end of a run.
 const CLOSE_NS: u64 = NS_PER_SECOND;
 
-/// In closed phases a turn waits, for as long as the kernel takes to wait for a batch, for answers on this part of the
-/// connections: whoever wakes us for each of them pays for that, and a server that is waited for answers more in one go.
+/// In closed phases a turn waits, for as long as the kernel takes to wait for a batch, for as many completions as this part of the
+/// connections, our own sends among them: whoever wakes us for each answer pays for that, and a server that is waited for
+/// answers more in one go.
 const BATCH_PART: u32 = 8;
 const BATCH_MAX: u32 = 32;
 
