@@ -142,8 +142,10 @@ def test_every_type_that_the_documents_advise_has_a_price():
 def templated(expression, **variables):
     """What Ansible makes of an expression."""
     from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import filter_loader
     from ansible.template import Templar, trust_as_template
 
+    filter_loader.add_directory(str(ANSIBLE / "filter_plugins"))
     trusted = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in variables.items()}
     return Templar(DataLoader(), variables=trusted).template(trust_as_template(expression))
 
@@ -194,6 +196,36 @@ def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_sprea
     after = said("spread_received", "queues")
     assert after == ["eth0 8 16 yes", "eth1 16 16 no"] and all(is_go(line) for line in after)
     assert {one.read_text() for one in tmp_path.glob("eth0/queues/*/rps_cpus")} == {"ffff\n"}
+
+
+def test_a_machine_that_has_another_end_than_the_variable_is_no_go(tmp_path):
+    """What match_prepare reads of a machine, and what it says of it: site.yml was not run since cloud_ends_at was changed."""
+    [again] = [play for play in yaml.safe_load((ANSIBLE / "match_prepare.yml").read_text()) if play.get("name") == "Tuning again"]
+    tasks = {task["name"]: task for task in again["tasks"]}
+    read, refuse = tasks["Read when the machine stops by itself"]["ansible.builtin.shell"], tasks["Refuse a machine that has another end"]
+    assert "/etc/systemd/system/flowtest-ends.timer" in read
+    unit = (ANSIBLE / "roles/common/templates/flowtest-ends.timer.j2").read_text()
+    timer = tmp_path / "flowtest-ends.timer"
+
+    def said(has, shall, active=True, groups=("generator", "aws_ec2")):
+        """Nothing, or the sentence."""
+        timer.write_text(templated(unit, common_ends_at=has))
+        script = f"systemctl() {{ {'true' if active else 'false'}; }}\n" + read.replace("/etc/systemd/system", str(tmp_path))
+        stops = {"stdout": subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.rstrip("\n")}
+        given = {"prepare_stops": stops, "inventory_hostname": "finals-generator-1", "group_names": list(groups), "cloud_ends_at": shall, **refuse["vars"]}
+        it = refuse["ansible.builtin.assert"]
+        return "" if templated("{{ " + it["that"] + " }}", **given) else templated(it["fail_msg"], **given)
+
+    first, later = "2098-12-01T20:00:00Z", "2098-12-02T20:00:00+01:00"
+    assert said(first, first) == said(later, "2098-12-02T19:00:00Z") == ""
+    assert said(first, later).startswith(
+        "NO-GO: finals-generator-1 stops by itself at 2098-12-01 20:00:00 UTC, and cloud_ends_at says 2098-12-02 19:00:00 UTC: run site.yml")
+    # One that was taken away, one that was never told, and one that is stopped.
+    assert "at 2098-12-01 20:00:00 UTC, and cloud_ends_at says never" in said(first, "")
+    assert "never stops by itself, and cloud_ends_at says 2098" in said(first, first, active=False)
+    assert said(first, "", active=False) == ""
+    # Hosts of one's own stop by nobody.
+    assert said(first, first, active=False, groups=("generator",)) == ""
 
 
 def test_every_host_with_a_generator_has_the_systems_authorities():
