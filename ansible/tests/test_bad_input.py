@@ -26,6 +26,8 @@ REFUSED = [
     ("an instant that is none", ["deadline_from=tomorrow"], ["deadline_from is 'tomorrow'", "RFC 3339"]),
     ("a setting that nobody knows", ["cloud_generators_count=2"], ["no setting cloud_generators_count", "cloud_generator_count"]),
     ("a budget that warns nobody", ["cloud_budget_usd=50"], ["cloud_budget_email '' is nobody's address"]),
+    ("a budget below nothing", ["cloud_budget_usd=-50", "cloud_budget_email=organiser@example.org"], ["cloud_budget_usd is -50", "one dollar at least"]),
+    ("a budget of cents", ["cloud_budget_usd=0.5", "cloud_budget_email=organiser@example.org"], ["cloud_budget_usd is 0.5", "one dollar at least"]),
     ("no region", ["cloud_region="], ["Nobody says in which region", "AWS_REGION"]),
     ("more than the internet carries", ["topology=public", "plan_contestants=20", "plan_requests_per_second=100000"], ["5 Gbit/s to each instance", "topology vpc"]),
     ("an instance type that is not there", ["cloud_redis_type=c99.huge"], ["c99.huge", "cloud_*_type"]),

@@ -168,6 +168,13 @@ def test_what_is_typed_wrong_is_told_before_the_account_is_asked_and_made_after_
     assert order.index("standing.yml") < order.index("budget.yml") < order.index("network.yml")
 
 
+def test_a_budget_is_none_or_of_dollars_and_somebodys():
+    [refuse] = [one["ansible.builtin.assert"] for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/preflight.yml").read_text()) if one["name"] == "Refuse a budget that warns nobody"]
+    taken = lambda usd, email: templated("{{ " + refuse["that"] + " }}", cloud_budget_usd=usd, cloud_budget_email=email)
+    assert taken(0, "") and taken("1", "me@example.org") and taken(50, "me@example.org")
+    assert not any(taken(usd, "me@example.org") for usd in (-50, "-50", 0.5, "0.5")) and not taken(50, "nobody")
+
+
 def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_spread(tmp_path):
     """Cards as /sys and the tuning have them, and what match_prepare says of each."""
     text = (ANSIBLE / "roles/tuning/templates/flowtest-tune.j2").read_text()
