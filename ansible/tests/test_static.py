@@ -501,11 +501,33 @@ def test_organisers_alone_may_ask_where_prometheus_reads_and_only_then():
     openings = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_openings"]
     organisers = ["203.0.113.7/32"]
     given = {"cloud_organiser_cidrs": organisers, "cloud_viewer_cidrs": ["0.0.0.0/0"], "cloud_copies_bucket": ""}
-    read = re.findall(r"groups\['(\w+)'\] %}\n(.*?){% endfor", (ANSIBLE / "tasks/prometheus.yml.j2").read_text(), re.DOTALL)
-    assert {group for group, _ in read} == {"generator", "dashboard", "target"}
-    for group, jobs in read:
+    groups = {group: [f"{group}-1"] for group in ("generator", "dashboard", "target")}
+    read = lambda **target: {group: {int(one["targets"][0].split(":")[1]) for one in jobs_of_prometheus(groups, **target) if one["labels"]["host"] == f"{group}-1"} for group in groups}
+    for group, ports in read().items():
         open_to = lambda observe: {port for one in templated(openings[group], cloud_observe=observe, **given) if one.get("cidrs") == organisers for port in one["ports"]}
-        assert open_to(True) == {int(port) for port in re.findall(r':(\d+)"\]', jobs)} and open_to(False) == set(), group
+        assert open_to(True) == ports and open_to(False) == set(), group
+    # A house target of one's own listens where target_listen says.
+    assert read(target_listen="[::]:8080")["target"] == {8080}
+
+
+def jobs_of_prometheus(groups, **target):
+    """What tasks/prometheus.yml.j2 makes of these hosts."""
+    hosts = {host: {"ansible_host": "192.0.2.1", **(target if group == "target" else {})} for group, names in groups.items() for host in names}
+    text = templated((ANSIBLE / "tasks/prometheus.yml.j2").read_text(), groups=groups, hostvars=hosts)
+    [job] = yaml.safe_load(text)["scrape_configs"]
+    return job["static_configs"]
+
+
+def test_every_command_that_is_told_names_the_file_of_settings():
+    """build, site, verify and match_prepare without it would play with the defaults of group_vars."""
+    texts = [path for path in [*ANSIBLE.rglob("*.yml"), *ANSIBLE.rglob("*.j2"), *ANSIBLE.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("*.md")]]
+    told = [
+        (path.name, command)
+        for path in texts
+        for command in re.findall(r"ansible-playbook (?:-i \S+ )?(?:build|site|verify|match_prepare)\.yml[^`\"&\n]*", path.read_text())
+    ]
+    assert {name for name, _ in told} >= {"provision.yml", "build.yml", "site.yml", "verify.yml", "match_prepare.yml", "EVENT.md", "README.md"}
+    assert [one for one in told if "-e @event.yml" not in one[1]] == []
 
 
 def test_every_requirement_is_pinned_with_its_hash():
