@@ -1,5 +1,6 @@
 """Whatever an organiser types wrong is answered by a sentence, and running again heals."""
 
+import datetime
 import json
 import pathlib
 
@@ -25,6 +26,8 @@ REFUSED = [
     ("an instant that is none", ["deadline_from=tomorrow"], ["deadline_from is 'tomorrow'", "RFC 3339"]),
     ("a setting that nobody knows", ["cloud_generators_count=2"], ["no setting cloud_generators_count", "cloud_generator_count"]),
     ("a budget that warns nobody", ["cloud_budget_usd=50"], ["cloud_budget_email '' is nobody's address"]),
+    ("a budget below nothing", ["cloud_budget_usd=-50", "cloud_budget_email=organiser@example.org"], ["cloud_budget_usd is -50", "one dollar at least"]),
+    ("a budget of cents", ["cloud_budget_usd=0.5", "cloud_budget_email=organiser@example.org"], ["cloud_budget_usd is 0.5", "one dollar at least"]),
     ("no region", ["cloud_region="], ["Nobody says in which region", "AWS_REGION"]),
     ("more than the internet carries", ["topology=public", "plan_contestants=20", "plan_requests_per_second=100000"], ["5 Gbit/s to each instance", "topology vpc"]),
     ("an instance type that is not there", ["cloud_redis_type=c99.huge"], ["c99.huge", "cloud_*_type"]),
@@ -84,6 +87,34 @@ def test_an_end_that_is_none_is_told_before_the_builder_is_asked(novice, tmp_pat
     outcome = novice.play("build.yml", inventory=inventory, variables=["cloud_ends_at=tomorrow"])
     outcome.refused("cloud_ends_at is 'tomorrow', which is no instant: write RFC 3339 in quotes")
     assert set(outcome.recap) == {"localhost"}
+
+
+def on_ec2(tmp_path):
+    return hosts(tmp_path, [*EVERYBODY, "aws_ec2: {hosts: {generator-1: {}, redis-1: {}, dashboard-1: {}, target-1: {}}}"])
+
+
+def test_there_is_no_go_for_machines_that_stop_in_the_round(novice, tmp_path):
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=5)
+    given = [f"cloud_ends_at={soon:%Y-%m-%dT%H:%M:%SZ}", "during_round=true"]
+    outcome = novice.play("match_prepare.yml", inventory=on_ec2(tmp_path), variables=given)
+    outcome.refused(f"NO-GO: machines stop by themselves at {soon:%Y-%m-%d %H:%M:%S UTC}, which is in less than six hours")
+    assert "PLAY [Tuning again]" not in outcome.text
+
+
+def test_an_end_that_has_passed_is_told_to_no_machine(novice, tmp_path):
+    """It would be a timer that never rings. The one file of the role that does it, alone, and nothing is written (--check)."""
+    playbook = tmp_path / "ends.yml"
+    playbook.write_text("""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: common, tasks_from: ends}
+      vars: {common_ends_at: "2020-01-01T01:00:00+01:00"}
+""")
+    filters = {"ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins")}
+    outcome = novice.play(str(playbook), "--check", inventory="localhost,", environment=filters)
+    outcome.refused("cloud_ends_at is 2020-01-01 00:00:00 UTC, and that has passed", "would never stop by itself", "teardown.yml")
 
 
 @pytest.mark.long

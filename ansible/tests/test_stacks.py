@@ -205,6 +205,24 @@ def test_what_a_stack_needs_is_said_before_it_is_made(contestant):
     contestant.play("ecs.yml", inventory="localhost,").refused("stack_image names the image")
 
 
+@pytest.mark.parametrize(("networks", "is_refused"), [([], True), ([""], True), (["203.0.113.7/32", ""], True), (["0.0.0.0/0"], False), (["203.0.113.7/32"], False)])
+def test_a_list_of_nobody_opens_to_nobody(networks, is_refused):
+    """A template's first network has a default, which is everybody."""
+    [refuse] = [one for one in yaml.safe_load((ANSIBLE / "tasks/stack.yml").read_text()) if one["name"] == "Refuse a list of nobody"]
+    assert refuse["when"] == "stack_generators is not none"
+    assert templated("{{ " + refuse["ansible.builtin.assert"]["that"] + " }}", stack_generators=networks) is not is_refused
+
+
+def test_the_tracking_follows_the_capacity_and_the_scheme_is_the_templates():
+    words = yaml.safe_load((ANSIBLE / "vars/stack.yml").read_text())
+    wanted = lambda **given: templated(words["stack_wanted"], **{**words, "stack_vpc_id": "vpc-1", "stack_one_a_zone": [], "stack_four": [""] * 4, "stack_given": {}, **given})
+    for capacity in (100, "100"):
+        assert wanted(stack_capacity=capacity)["RequestsPerMinute"] == 100 * 60 * 8 // 10
+    nothing, internal = wanted(), wanted(stack_scheme="internal")
+    assert nothing["RequestsPerMinute"] is None and nothing["Scheme"] is None and internal["Scheme"] == "internal"
+    assert all({"RequestsPerMinute", "Scheme"} <= set(template(name)["Parameters"]) for name in ("ec2", "ecs"))
+
+
 @pytest.mark.long
 def test_a_stack_needs_a_name_and_a_region(contestant):
     contestant.play("ecs.yml", inventory="localhost,", variables=["stack_image=x", "stack_name=Two_Words"]).refused("lower-case letters")

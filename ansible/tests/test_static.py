@@ -142,8 +142,10 @@ def test_every_type_that_the_documents_advise_has_a_price():
 def templated(expression, **variables):
     """What Ansible makes of an expression."""
     from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import filter_loader
     from ansible.template import Templar, trust_as_template
 
+    filter_loader.add_directory(str(ANSIBLE / "filter_plugins"))
     trusted = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in variables.items()}
     return Templar(DataLoader(), variables=trusted).template(trust_as_template(expression))
 
@@ -164,6 +166,13 @@ def test_what_is_typed_wrong_is_told_before_the_account_is_asked_and_made_after_
     assert preflight.index("Refuse a budget that warns nobody") < preflight.index("Look at the account")
     order = [one["ansible.builtin.import_tasks"] for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/main.yml").read_text())]
     assert order.index("standing.yml") < order.index("budget.yml") < order.index("network.yml")
+
+
+def test_a_budget_is_none_or_of_dollars_and_somebodys():
+    [refuse] = [one["ansible.builtin.assert"] for one in yaml.safe_load((ANSIBLE / "roles/cloud/tasks/preflight.yml").read_text()) if one["name"] == "Refuse a budget that warns nobody"]
+    taken = lambda usd, email: templated("{{ " + refuse["that"] + " }}", cloud_budget_usd=usd, cloud_budget_email=email)
+    assert taken(0, "") and taken("1", "me@example.org") and taken(50, "me@example.org")
+    assert not any(taken(usd, "me@example.org") for usd in (-50, "-50", 0.5, "0.5")) and not taken(50, "nobody")
 
 
 def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_spread(tmp_path):
@@ -194,6 +203,36 @@ def test_a_card_with_fewer_queues_than_cores_is_no_go_unless_what_comes_is_sprea
     after = said("spread_received", "queues")
     assert after == ["eth0 8 16 yes", "eth1 16 16 no"] and all(is_go(line) for line in after)
     assert {one.read_text() for one in tmp_path.glob("eth0/queues/*/rps_cpus")} == {"ffff\n"}
+
+
+def test_a_machine_that_has_another_end_than_the_variable_is_no_go(tmp_path):
+    """What match_prepare reads of a machine, and what it says of it: site.yml was not run since cloud_ends_at was changed."""
+    [again] = [play for play in yaml.safe_load((ANSIBLE / "match_prepare.yml").read_text()) if play.get("name") == "Tuning again"]
+    tasks = {task["name"]: task for task in again["tasks"]}
+    read, refuse = tasks["Read when the machine stops by itself"]["ansible.builtin.shell"], tasks["Refuse a machine that has another end"]
+    assert "/etc/systemd/system/flowtest-ends.timer" in read
+    unit = (ANSIBLE / "roles/common/templates/flowtest-ends.timer.j2").read_text()
+    timer = tmp_path / "flowtest-ends.timer"
+
+    def said(has, shall, active=True, groups=("generator", "aws_ec2")):
+        """Nothing, or the sentence."""
+        timer.write_text(templated(unit, common_ends_at=has))
+        script = f"systemctl() {{ {'true' if active else 'false'}; }}\n" + read.replace("/etc/systemd/system", str(tmp_path))
+        stops = {"stdout": subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.rstrip("\n")}
+        given = {"prepare_stops": stops, "inventory_hostname": "finals-generator-1", "group_names": list(groups), "cloud_ends_at": shall, **refuse["vars"]}
+        it = refuse["ansible.builtin.assert"]
+        return "" if templated("{{ " + it["that"] + " }}", **given) else templated(it["fail_msg"], **given)
+
+    first, later = "2098-12-01T20:00:00Z", "2098-12-02T20:00:00+01:00"
+    assert said(first, first) == said(later, "2098-12-02T19:00:00Z") == ""
+    assert said(first, later).startswith(
+        "NO-GO: finals-generator-1 stops by itself at 2098-12-01 20:00:00 UTC, and cloud_ends_at says 2098-12-02 19:00:00 UTC: run site.yml")
+    # One that was taken away, one that was never told, and one that is stopped.
+    assert "at 2098-12-01 20:00:00 UTC, and cloud_ends_at says never" in said(first, "")
+    assert "never stops by itself, and cloud_ends_at says 2098" in said(first, first, active=False)
+    assert said(first, "", active=False) == ""
+    # Hosts of one's own stop by nobody.
+    assert said(first, first, active=False, groups=("generator",)) == ""
 
 
 def test_every_host_with_a_generator_has_the_systems_authorities():
@@ -462,11 +501,33 @@ def test_organisers_alone_may_ask_where_prometheus_reads_and_only_then():
     openings = yaml.safe_load((ANSIBLE / "roles/cloud/vars/main.yml").read_text())["cloud_openings"]
     organisers = ["203.0.113.7/32"]
     given = {"cloud_organiser_cidrs": organisers, "cloud_viewer_cidrs": ["0.0.0.0/0"], "cloud_copies_bucket": ""}
-    read = re.findall(r"groups\['(\w+)'\] %}\n(.*?){% endfor", (ANSIBLE / "tasks/prometheus.yml.j2").read_text(), re.DOTALL)
-    assert {group for group, _ in read} == {"generator", "dashboard", "target"}
-    for group, jobs in read:
+    groups = {group: [f"{group}-1"] for group in ("generator", "dashboard", "target")}
+    read = lambda **target: {group: {int(one["targets"][0].split(":")[1]) for one in jobs_of_prometheus(groups, **target) if one["labels"]["host"] == f"{group}-1"} for group in groups}
+    for group, ports in read().items():
         open_to = lambda observe: {port for one in templated(openings[group], cloud_observe=observe, **given) if one.get("cidrs") == organisers for port in one["ports"]}
-        assert open_to(True) == {int(port) for port in re.findall(r':(\d+)"\]', jobs)} and open_to(False) == set(), group
+        assert open_to(True) == ports and open_to(False) == set(), group
+    # A house target of one's own listens where target_listen says.
+    assert read(target_listen="[::]:8080")["target"] == {8080}
+
+
+def jobs_of_prometheus(groups, **target):
+    """What tasks/prometheus.yml.j2 makes of these hosts."""
+    hosts = {host: {"ansible_host": "192.0.2.1", **(target if group == "target" else {})} for group, names in groups.items() for host in names}
+    text = templated((ANSIBLE / "tasks/prometheus.yml.j2").read_text(), groups=groups, hostvars=hosts)
+    [job] = yaml.safe_load(text)["scrape_configs"]
+    return job["static_configs"]
+
+
+def test_every_command_that_is_told_names_the_file_of_settings():
+    """build, site, verify and match_prepare without it would play with the defaults of group_vars."""
+    texts = [path for path in [*ANSIBLE.rglob("*.yml"), *ANSIBLE.rglob("*.j2"), *ANSIBLE.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("*.md")]]
+    told = [
+        (path.name, command)
+        for path in texts
+        for command in re.findall(r"ansible-playbook (?:-i \S+ )?(?:build|site|verify|match_prepare)\.yml[^`\"&\n]*", path.read_text())
+    ]
+    assert {name for name, _ in told} >= {"provision.yml", "build.yml", "site.yml", "verify.yml", "match_prepare.yml", "EVENT.md", "README.md"}
+    assert [one for one in told if "-e @event.yml" not in one[1]] == []
 
 
 def test_every_requirement_is_pinned_with_its_hash():
