@@ -152,7 +152,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
         version: "0.1.0".into(),
         request_id: None,
         now_ms: NOW_MS,
-        stage: ContestHead {
+        head: ContestHead {
             round: Some(RoundNow {
                 id: "0".repeat(31) + "3",
                 number: 3,
@@ -412,10 +412,10 @@ fn ledger() -> Ledger {
 
 fn index_new(layout: Layout) -> IndexPage {
     let full = index(layout);
-    let stage = ContestHead { round: None, ..full.layout.stage.clone() };
+    let head = ContestHead { round: None, ..full.layout.head.clone() };
     IndexPage {
         layout: Layout {
-            stage,
+            head,
             flash: Some(Flash { good: true, text: "Welcome. Set your endpoint first.".into() }),
             ..full.layout
         },
