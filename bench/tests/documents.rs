@@ -171,6 +171,61 @@ fn the_example_of_an_inventory_asks_each_server_whose_it_is() {
     assert_eq!(ceiling(default.trim_matches('"')), Ownership::Off);
 }
 
+/// A decision's status without its links and without which part another one decides.
+fn status_of(text: &str) -> String {
+    let (status, _) = text.split_once(": ").unwrap_or((text, ""));
+    status
+        .split('(')
+        .map(|part| part.rsplit(')').next().unwrap_or_default())
+        .collect::<String>()
+        .replace(['[', ']'], "")
+}
+
+/// Whether a status is one of the form: the other decision that it may name is there.
+fn is_status(status: &str, numbers: &BTreeSet<&str>) -> bool {
+    let other = ["in force, with ", "replaced by "].into_iter().find_map(|before| status.strip_prefix(before));
+    other.map_or(matches!(status, "in force" | "withdrawn"), |other| numbers.contains(other))
+}
+
+#[test]
+fn a_decision_has_the_form_that_the_list_says() {
+    let files: Vec<String> = tracked_files()
+        .into_iter()
+        .filter(|file| file.starts_with("docs/decisions/0") && file.ends_with(".md"))
+        .collect();
+    let number_of = |file: &str| file["docs/decisions/".len()..][..4].to_owned();
+    let numbers: Vec<String> = files.iter().map(|file| number_of(file)).collect();
+    let numbers: BTreeSet<&str> = numbers.iter().map(String::as_str).collect();
+    assert!(files.len() > 10 && numbers.len() == files.len(), "{files:?}");
+    let list = read("docs/decisions/README.md");
+    let mut bent = Vec::new();
+    for file in &files {
+        let number = number_of(file);
+        let text = read(file);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).take(3).collect();
+        let said = |line: usize, name: &str| lines[line].strip_prefix(&format!("- **{name}:** ")).unwrap_or_default();
+        let (status, date) = (status_of(said(1, "Status")), said(2, "Date"));
+        let line = list.lines().find(|line| line.starts_with(&format!("| [{number}]("))).unwrap_or_default();
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, _, _, listed_date, listed_status, _] = cells[..] else {
+            bent.push(format!("{file}: the list has no line of it"));
+            continue;
+        };
+        let headings: Vec<&str> = text.lines().filter(|line| line.starts_with("## ")).collect();
+        let holds = [
+            ("title", lines[0].starts_with(&format!("# {number}: "))),
+            ("status", is_status(&status, &numbers) && status == listed_status),
+            // What else is to say of it stands in brackets.
+            ("date", date.split(" (").next() == Some(listed_date) && listed_date.len() == "2026-11-23".len()),
+            ("headings", headings == ["## Context", "## Decision", "## Consequences", "## Rejected"]),
+        ];
+        bent.extend(holds.iter().filter(|(_, holds)| !holds).map(|(what, _)| format!("{file}: {what}")));
+    }
+    assert_none(&bent, "decisions that have not the form of docs/decisions/README.md, or are not as its list says:");
+    assert_eq!(status_of("in force, with [0013](0013-a.md): how often"), "in force, with 0013");
+    assert!(!is_status("in force; how often is 0013's", &numbers) && !is_status("replaced by 9999", &numbers));
+}
+
 #[test]
 fn sources_refer_to_documents_that_are_here() {
     let mut elsewhere = Vec::new();

@@ -37,6 +37,28 @@ pub fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// A part of 1 in percent, as whoever set it wrote it: 0.995 is `99.5 %`, and 0.55 is no `55.00000000000001 %`.
+pub fn percent_of_one(part: f64) -> String {
+    format!("{} %", (part * 1e6).round() / 1e4)
+}
+
+/// A length of time with three digits: `820 µs`, `1.24 ms`, `35.1 ms`, `3.00 s`.
+pub fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{} ms", three_digits(us as f64 / 1_000.0)),
+        _ => format!("{} s", three_digits(us as f64 / 1_000_000.0)),
+    }
+}
+
+pub fn three_digits(number: f64) -> String {
+    match number {
+        ..10.0 => format!("{number:.2}"),
+        10.0..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
+}
+
 /// Characters that are not seen, or that turn around what stands beside them: with those a name could pass for another.
 ///
 /// Control characters, the Unicode category Cf, line and paragraph separators, fillers that look like nothing, and
@@ -118,6 +140,12 @@ mod tests {
         for (part, whole, text) in cases {
             assert_eq!(percent(part, whole), text, "{part} of {whole}");
         }
+    }
+
+    #[test]
+    fn a_part_of_one_reads_as_it_was_written() {
+        let parts = [0.55, 0.995, 0.999_9, 0.57, 1.0, 0.000_1];
+        assert_eq!(parts.map(percent_of_one), ["55 %", "99.5 %", "99.99 %", "57 %", "100 %", "0.01 %"]);
     }
 
     #[test]

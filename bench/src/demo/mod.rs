@@ -7,14 +7,14 @@
 //! what the dashboard has sealed, and by an audit with the journal, in which every exchange is judged again.
 
 mod account;
+mod demo_box;
 mod folder;
-mod stage;
 mod table;
 
 use crate::contest_box::Board;
 use crate::error::{Error, Result};
+use demo_box::DemoBox;
 use folder::Folder;
-use stage::DemoBox;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use table::Screen;
@@ -71,43 +71,43 @@ pub fn run(options: &Options, stopped: &dyn Fn() -> bool) -> Result<DemoEnd> {
 
 fn play(options: &Options, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<DemoEnd> {
     // Dropped whatever happens: the generator, the contestants, the dashboard, Redis.
-    let mut stage = DemoBox::open(folder)?;
-    println!("{}", stage.welcome());
-    stage.arm(options)?;
-    let mut board = Board::connect(&stage.redis_url(), stage::CONTEST)?;
+    let mut demo = DemoBox::open(folder)?;
+    println!("{}", demo.welcome());
+    demo.arm(options)?;
+    let mut board = Board::connect(&demo.redis_url(), demo_box::CONTEST)?;
     let mut screen = Screen::new();
-    let until = Instant::now() + stage::LEAD + options.length + DRAIN;
+    let until = Instant::now() + demo_box::LEAD + options.length + DRAIN;
     while !stopped() && !board.is_sealed().unwrap_or(false) {
-        stage.all_alive()?;
+        demo.all_alive()?;
         if Instant::now() >= until {
-            return Err(Error::Other(format!("the round was not sealed in time: {}", stage.last_words())));
+            return Err(Error::Other(format!("the round was not sealed in time: {}", demo.last_words())));
         }
         // A read that fails shows nothing new; whether Redis lives is asked above.
-        if let Ok(standings) = board.standings(&stage.rules()) {
-            screen.show(&stage.title(), &standings);
+        if let Ok(standings) = board.standings(&demo.rules()) {
+            screen.show(&demo.title(), &standings);
         }
         std::thread::sleep(DRAW_EVERY);
     }
     // Its last rows and the end of its stream, also when the round was cut short.
-    let outcome = stage.end_generator()?;
-    let standings = board.standings(&stage.rules())?;
+    let outcome = demo.end_generator()?;
+    let standings = board.standings(&demo.rules())?;
     screen.finish("Final standings, from what Redis holds", &standings);
     if stopped() {
         return Ok(DemoEnd::Stopped);
     }
     let mut exact = true;
-    for (name, injected) in stage.injected()? {
-        exact &= account::of(&name, &injected, &standings, &stage.rules());
+    for (name, injected) in demo.injected()? {
+        exact &= account::of(&name, &injected, &standings, &demo.rules());
     }
     exact &= account::same_sums(&outcome, &standings)?;
-    exact &= account::same_pages(&stage.sealed_pages(DRAIN)?, &standings);
-    exact &= account::proved(&stage.journal, &stage.redis_url())?;
+    exact &= account::same_pages(&demo.sealed_pages(DRAIN)?, &standings);
+    exact &= account::proved(&demo.journal, &demo.redis_url())?;
     if options.stay {
-        println!("\nThe dashboard stays at {} until Ctrl-C.", stage.dashboard_url());
+        println!("\nThe dashboard stays at {} until Ctrl-C.", demo.dashboard_url());
         while !stopped() {
             std::thread::sleep(DRAW_EVERY);
         }
     }
-    stage.close()?;
+    demo.close()?;
     Ok(if exact { DemoEnd::Exact } else { DemoEnd::Differs })
 }

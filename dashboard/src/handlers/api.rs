@@ -66,7 +66,7 @@ pub async fn moment(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
 #[derive(Debug, Serialize)]
 struct RevealAnswer {
     #[serde(flatten)]
-    stage: RevealStep,
+    step: RevealStep,
     /// The freeze from which it goes; 0: nothing was frozen. Given back as `frozen` it makes the later steps those of the same
     /// show, whatever is revealed or frozen meanwhile.
     frozen: Millis,
@@ -93,8 +93,8 @@ pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
         None => app.feed.standings(&Audience::Public).lines,
     };
     let rank_by = control.map(|control| control.contest.rank_by).unwrap_or_default();
-    let stage = Reveal::of(&frozen, &last, freeze.is_some(), rank_by).stage(step);
-    res.render(Json(RevealAnswer { stage, frozen: freeze.map_or(0, utc_ms) }));
+    let step = Reveal::of(&frozen, &last, freeze.is_some(), rank_by).step(step);
+    res.render(Json(RevealAnswer { step, frozen: freeze.map_or(0, utc_ms) }));
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use flowtest_scoreboard::ExplainedError;
 use serde::Serialize;
 
 /// Where the contest stands, at the head of every page.
-pub fn stage(seen: &Seen, facts: &Facts, validity: Option<ValidityNow>, now: UtcUs) -> ContestHead {
+pub fn head(seen: &Seen, facts: &Facts, validity: Option<ValidityNow>, now: UtcUs) -> ContestHead {
     let control = seen.control.as_deref();
     ContestHead {
         round: control.map(|control| RoundNow::of(control, facts, now)),

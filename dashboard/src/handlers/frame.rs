@@ -43,7 +43,7 @@ pub fn bare_layout(depot: &Depot, page: Page, title: &str) -> Layout {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         request_id: None,
         now_ms: utc_ms(now),
-        stage: convert::stage(&app.feed.seen(), &facts, app.feed.validity(&audience), now),
+        head: convert::head(&app.feed.seen(), &facts, app.feed.validity(&audience), now),
         notices: facts.notices.iter().filter(|notice| notice.is_shown(now)).cloned().collect(),
         flash: None,
     }

@@ -6,7 +6,7 @@ use crate::error::RequestError;
 use crate::handlers::past;
 use crate::live::clock::utc_ms;
 use crate::live::frame::Link;
-use crate::live::{Audience, ClimbStage, Facts, TeamState, UserKey};
+use crate::live::{Audience, ClimbState, Facts, TeamState, UserKey};
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::format;
@@ -107,9 +107,9 @@ fn climb_now(control: &Control, totals: &RoundTotals, name: &str, now: UtcUs) ->
     let (steps, breakpoint) = control.contest.breakpoint_of(newest.judged)?;
     let decisions = totals.decisions.iter().filter(|decision| steps.contains(&decision.judged));
     let climbed = Climbed::of(name, decisions.map(|decision| &**decision))?;
-    let message = match ClimbStage::of(control, newest, now) {
-        ClimbStage::Climbing => climber.message(&breakpoint.ladder),
-        ClimbStage::Over | ClimbStage::NextBegun => climbed.message(),
+    let message = match ClimbState::of(control, newest, now) {
+        ClimbState::Climbing => climber.message(&breakpoint.ladder),
+        ClimbState::Over | ClimbState::NextBegun => climbed.message(),
     };
     Some(ClimbCard::of(&climbed, message, &breakpoint.ladder.pass))
 }

@@ -6,7 +6,7 @@
 use super::archive::{self, Basis};
 use super::audience::{Audience, Visibility, visibility};
 use super::facts::{CarriedTotal, Contestant, Facts, Freeze, UserKey};
-use super::round_now::ClimbStage;
+use super::round_now::ClimbState;
 use super::series::Series;
 use super::standings::{Answers, Figures, Participation, Score, Scores, Standing, Standings, rank};
 use super::team_state::{StateSince, TeamState};
@@ -349,8 +349,9 @@ impl Board {
         let roster = tick.control.into_iter().flat_map(|control| &control.contest.contestants);
         let roster: BTreeSet<&str> = roster.map(|contestant| contestant.name.as_str()).collect();
         let newest_decision = tick.totals.and_then(|totals| totals.decisions.last());
-        let stage = tick.control.zip(newest_decision).map(|(control, newest)| ClimbStage::of(control, newest, now));
-        let stage = stage.unwrap_or(ClimbStage::Climbing);
+        let climb_state =
+            tick.control.zip(newest_decision).map(|(control, newest)| ClimbState::of(control, newest, now));
+        let climb_state = climb_state.unwrap_or(ClimbState::Climbing);
         let climbers = tick.totals.map_or(&[][..], RoundTotals::climbers);
         let climbers: BTreeMap<&str, &Climber> = climbers.iter().map(|one| (one.contestant.as_str(), one)).collect();
         let steps = tick.control.map(|control| control.contest.counted_steps()).unwrap_or_default();
@@ -375,7 +376,7 @@ impl Board {
             let line_before = lines_before.get(id).copied();
             if let Some(climber) = climber {
                 let counted = counted.get(contestant.name.as_str()).copied();
-                score.figures.climb(climber, counted, stage);
+                score.figures.climb(climber, counted, climb_state);
                 let holds = counted.map_or(0, |counted| counted.holds);
                 score.figures.points = score.figures.points.saturating_add(held_points(holds, worth));
             } else if let Some(climbed) = carried.and_then(|carried| carried.climbed.as_ref()) {

@@ -51,7 +51,7 @@ pub use audience::{Audience, Visibility};
 pub use facts::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, RevealWait, UserKey};
 pub use feed::{Feed, FeedConfig, Seen};
 pub use hub::{Close, Hub, HubConfig};
-pub use round_now::{ClimbNow, ClimbStage, Due, RoundNow};
+pub use round_now::{ClimbNow, ClimbState, Due, RoundNow};
 pub use standings::{Figures, Standing, Standings};
 pub use team_state::{StateSince, TeamState};
 pub use validity::{Causes, HeardValidity, ValidityNow};

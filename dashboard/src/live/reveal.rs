@@ -169,7 +169,7 @@ impl Reveal {
     }
 
     /// What the room sees after so many steps; no more than there are.
-    pub fn stage(&self, step: usize) -> RevealStep {
+    pub fn step(&self, step: usize) -> RevealStep {
         let step = step.min(self.steps.len());
         let mut resolved = BTreeSet::new();
         let mut before = BTreeSet::new();
@@ -279,8 +279,8 @@ mod tests {
         rank(&Scores { at: flowtest_contract::UtcUs(1), lines, ..Scores::default() }, &contestants).lines
     }
 
-    fn order(stage: &RevealStep) -> Vec<(&str, i64)> {
-        stage.board.iter().map(|place| (place.id.as_str(), place.points)).collect()
+    fn order(step: &RevealStep) -> Vec<(&str, i64)> {
+        step.board.iter().map(|place| (place.id.as_str(), place.points)).collect()
     }
 
     #[test]
@@ -288,22 +288,22 @@ mod tests {
         let frozen = standings(&[("a", 40), ("b", 30), ("c", 20), ("d", 10)]);
         let last = standings(&[("a", 41), ("b", 30), ("c", 20), ("d", 50)]);
         let reveal = Reveal::of(&frozen, &last, true, RankBy::Points);
-        assert_eq!(order(&reveal.stage(0)), [("a", 40), ("b", 30), ("c", 20), ("d", 10)]);
+        assert_eq!(order(&reveal.step(0)), [("a", 40), ("b", 30), ("c", 20), ("d", 10)]);
         // The fourth goes up to the first place.
-        let risen = reveal.stage(1);
+        let risen = reveal.step(1);
         assert_eq!(order(&risen), [("d", 50), ("a", 40), ("b", 30), ("c", 20)]);
         assert_eq!((risen.board[0].rank_change, risen.board[0].points_won, risen.board[0].resolved), (3, 40, true));
         // The third of the freeze is waited for before it is told, wherever it stands by now; then the second.
-        let third = reveal.stage(2);
+        let third = reveal.step(2);
         assert_eq!((risen.next.as_deref(), third.suspense.as_deref()), (Some("Place 3"), Some("c")));
         assert_eq!(third.said, "Place 3 at the freeze: name of c. Does it hold?");
-        let waited = reveal.stage(4);
+        let waited = reveal.step(4);
         assert_eq!((waited.suspense.as_deref(), waited.next.as_deref()), (Some("b"), Some("Show it")));
-        let end = reveal.stage(usize::MAX);
+        let end = reveal.step(usize::MAX);
         assert!(end.ceremony && end.next.is_none() && end.step == reveal.count());
         assert_eq!(order(&end), [("d", 50), ("a", 41), ("b", 30), ("c", 20)]);
         // Back again: what was said is taken back.
-        assert_eq!(reveal.stage(1), risen);
+        assert_eq!(reveal.step(1), risen);
     }
 
     #[test]
@@ -323,14 +323,14 @@ mod tests {
         let last = holding(&[("a", 10, 900), ("b", 99, 700), ("c", 60, 4_711)]);
         let reveal = Reveal::of(&frozen, &last, true, RankBy::Holds);
         let held = |step| -> Vec<(String, Option<u64>)> {
-            reveal.stage(step).board.into_iter().map(|place| (place.id, place.holds)).collect()
+            reveal.step(step).board.into_iter().map(|place| (place.id, place.holds)).collect()
         };
         let of = |id: &str, holds| (id.to_owned(), Some(holds));
         assert_eq!(held(0), [of("a", 900), of("b", 700), of("c", 500)]);
         // The third is waited for, then it rises to the top; its points would not have moved it.
-        assert!(!serde_json::to_string(&reveal.stage(1)).expect("JSON").contains("4711"));
+        assert!(!serde_json::to_string(&reveal.step(1)).expect("JSON").contains("4711"));
         assert_eq!(held(2), [of("c", 4_711), of("a", 900), of("b", 700)]);
-        let end = reveal.stage(usize::MAX);
+        let end = reveal.step(usize::MAX);
         assert!(end.ceremony && end.by_holds && end.board[0].id == "c");
     }
 
@@ -339,15 +339,15 @@ mod tests {
         let frozen = standings(&[("a", 40), ("b", 30), ("c", 20)]);
         let last = standings(&[("a", 4_711), ("b", 4_712), ("c", 20)]);
         let reveal = Reveal::of(&frozen, &last, true, RankBy::Points);
-        let text = |step| serde_json::to_string(&reveal.stage(step)).expect("JSON");
+        let text = |step| serde_json::to_string(&reveal.step(step)).expect("JSON");
         for step in 0..3 {
             assert!(!text(step).contains("471"), "{step}: {}", text(step));
         }
         // Nothing was frozen: not even who plays.
         let places = Reveal::of(&last, &last, false, RankBy::Points);
-        let text = |step| serde_json::to_string(&places.stage(step)).expect("JSON");
+        let text = |step| serde_json::to_string(&places.step(step)).expect("JSON");
         assert!(!text(0).contains("name of") && text(2).contains("name of c") && !text(2).contains("name of a"));
-        assert_eq!((places.stage(0).unknown, places.stage(2).unknown), (3, 2));
+        assert_eq!((places.step(0).unknown, places.step(2).unknown), (3, 2));
     }
 
     #[test]
@@ -361,11 +361,11 @@ mod tests {
         let [still, rising] =
             [&lines, &standings(&risen)].map(|last| Reveal::of(&lines, last, true, RankBy::Points).steps);
         assert_eq!(still, rising);
-        let said: Vec<String> = (0..5).map(|step| reveal.stage(step).next.expect("a step")).collect();
+        let said: Vec<String> = (0..5).map(|step| reveal.step(step).next.expect("a step")).collect();
         assert_eq!(said, ["Places 199 to 101", "Places 100 to 51", "Places 50 to 21", "Places 20 to 11", "Place 10"]);
         // Four groups, ten places, three of them waited for, the ceremony.
         assert_eq!(reveal.count(), 4 + 10 + 3 + 1);
-        assert_eq!(reveal.stage(1).board.iter().filter(|place| place.resolved).count(), 99);
+        assert_eq!(reveal.step(1).board.iter().filter(|place| place.resolved).count(), 99);
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
         for (frozen, last) in cases {
             let last = standings(last);
             let reveal = Reveal::of(&standings(frozen), &last, true, RankBy::Points);
-            let end = reveal.stage(reveal.count());
+            let end = reveal.step(reveal.count());
             let wanted: Vec<_> = last.iter().map(|line| (line.contestant.id.as_str(), line.figures.points)).collect();
             assert_eq!(order(&end), wanted);
             assert!(end.board.iter().all(|place| place.resolved));
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn nobody_to_reveal_is_no_step() {
-        let stage = Reveal::of(&[], &[], true, RankBy::Points).stage(3);
-        assert_eq!((stage.step, stage.steps, stage.ceremony, stage.board.len()), (0, 0, false, 0));
+        let end = Reveal::of(&[], &[], true, RankBy::Points).step(3);
+        assert_eq!((end.step, end.steps, end.ceremony, end.board.len()), (0, 0, false, 0));
     }
 }

@@ -61,7 +61,7 @@ pub struct ClimbNow {
 
 /// How far the climb has come of which something was decided last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClimbStage {
+pub enum ClimbState {
     /// Its steps go on.
     Climbing,
     /// All its steps are decided, or its phase is over.
@@ -106,19 +106,19 @@ impl RoundNow {
     }
 }
 
-impl ClimbStage {
+impl ClimbState {
     /// `newest`: what was decided last in the round.
-    pub fn of(control: &Control, newest: &Decision, now: UtcUs) -> ClimbStage {
+    pub fn of(control: &Control, newest: &Decision, now: UtcUs) -> ClimbState {
         let contest = &control.contest;
-        let Some((steps, _)) = contest.breakpoint_of(newest.judged) else { return ClimbStage::Climbing };
+        let Some((steps, _)) = contest.breakpoint_of(newest.judged) else { return ClimbState::Climbing };
         let first_played = breakpoint_at(control, now).map(|(index, _)| {
             let before = contest.phases[..index].iter().filter(|phase| matches!(phase.load, Load::Breakpoint(_)));
             contest.breakpoints()[before.count()].0
         });
         match first_played {
-            Some(first) if steps.end <= first => ClimbStage::NextBegun,
-            Some(_) if newest.step < steps.end => ClimbStage::Climbing,
-            _ => ClimbStage::Over,
+            Some(first) if steps.end <= first => ClimbState::NextBegun,
+            Some(_) if newest.step < steps.end => ClimbState::Climbing,
+            _ => ClimbState::Over,
         }
     }
 }

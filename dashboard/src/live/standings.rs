@@ -4,7 +4,7 @@
 //! under these names, and the archive keeps its [`Figures`].
 
 use super::facts::{Contestant, UserKey};
-use super::round_now::ClimbStage;
+use super::round_now::ClimbState;
 use super::team_state::{StateSince, TeamState};
 use crate::live::clock::{Millis, utc_ms};
 use flowtest_contest::breakpoint::Climber;
@@ -76,7 +76,7 @@ pub struct Figures {
 impl Figures {
     /// What it holds, by the newest decision of the round that is played. Of a climb of which nothing is decided yet only what
     /// counts is said.
-    pub fn climb(&mut self, climber: &Climber, counted: Option<&Climber>, stage: ClimbStage) {
+    pub fn climb(&mut self, climber: &Climber, counted: Option<&Climber>, state: ClimbState) {
         self.holds = counted.map(|counted| counted.holds);
         (self.holds_p99_us, self.holds_since) =
             counted.map_or((None, None), |counted| (counted.holds_p99_us, counted.holds_since));
@@ -84,10 +84,10 @@ impl Figures {
             counted.map_or((None, None), |counted| (counted.breaks_at, counted.breaks_by));
         self.unbroken_by = counted.and_then(|counted| counted.unbroken);
         self.unbroken = self.unbroken_by.is_some();
-        if stage == ClimbStage::NextBegun {
+        if state == ClimbState::NextBegun {
             return;
         }
-        self.tries = climber.trial.filter(|_| stage == ClimbStage::Climbing).map(|_| climber.rate);
+        self.tries = climber.trial.filter(|_| state == ClimbState::Climbing).map(|_| climber.rate);
         (self.tried, self.step_verdict) = (Some(climber.tried), climber.verdict);
         if counted != Some(climber) {
             self.climb_holds = Some(climber.holds);

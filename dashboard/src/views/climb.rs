@@ -3,6 +3,7 @@
 
 use flowtest_contest::climbed::{Climbed, JudgedStep};
 use flowtest_contest::ladder::{HoldVerdict, Pass};
+use flowtest_contract::text::{micros, percent_of_one};
 use serde::Serialize;
 
 /// Steps that are told at most: a page is read by people.
@@ -60,9 +61,9 @@ impl StepTone {
 impl ClimbCard {
     pub fn of(climbed: &Climbed, message: String, pass: &Pass) -> ClimbCard {
         let terms = format!(
-            "A step passes with {:.2} % of the answers verified, at a p99 of {} at the most.",
-            100.0 * pass.verified,
-            super::format::micros(Some(pass.p99_us))
+            "A step passes with {} of the answers verified, at a p99 of {} at the most.",
+            percent_of_one(pass.verified),
+            micros(pass.p99_us)
         );
         let steps = climbed.steps.iter().rev().take(STEPS_MAX).filter_map(|step| line(step, pass));
         ClimbCard { message, holds: climbed.holds, terms, steps: steps.collect() }
@@ -89,7 +90,7 @@ fn line(judged: &JudgedStep, pass: &Pass) -> Option<StepLine> {
         tried: judged.tried,
         tone,
         word,
-        verified: format!("{:.2} %", 100.0 * judged.verified_part()),
+        verified: super::format::percent(judged.sums.verified, judged.counted()),
         p99_us: judged.sums.p99_us,
         message: judged.message(pass),
     })
@@ -126,7 +127,12 @@ mod tests {
             ]
         );
         assert_eq!(card.steps[0].verified, "64.00 %");
-        assert!(card.steps[0].message.contains("64.00 %") && card.steps[0].message.contains("99.50 % must be"));
+        assert!(card.steps[0].message.contains("64.00 %") && card.steps[0].message.contains("99.5 % must be"));
+        assert!(card.terms.contains("with 99.5 % of the answers verified, at a p99 of 250 ms"), "{}", card.terms);
+        let sums = HoldSums { due: 100_000, verified: 99_499, ..HoldSums::default() };
+        let few = JudgedStep { step: 0, tried: 20_000, verdict: Some(HoldVerdict::FailedByVerified), sums };
+        let few = line(&few, &Pass { verified: 0.995, p99_us: 250_000 }).expect("it was judged");
+        assert_eq!(few.verified, "99.49 %", "it failed, and 99.5 % must be");
         assert!(card.has_wrong_answers());
     }
 }

@@ -6,7 +6,7 @@ use flowtest_accounts::Ruling;
 use flowtest_contest::ladder::Unbroken;
 use flowtest_contest::{DecidedBy, State};
 use flowtest_contract::RoundValidity;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{self, grouped, three_digits};
 use jiff::Timestamp;
 
 /// The minus sign that is as wide as a plus.
@@ -206,40 +206,29 @@ pub fn permille(permille: Option<u16>) -> String {
     }
 }
 
-/// `0.34 %` of a whole; a dash of nothing. What is not quite nothing does not read as 0.
+/// `99.49 %` of a whole, rounded down; a dash of nothing.
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { NOTHING.to_owned() } else { text::percent(part, whole) }
+}
+
+/// `0.34 %` of a whole, as [`percent`]. What is not quite nothing does not read as 0 either.
 pub fn share(part: u64, whole: u64) -> String {
-    match (part, whole) {
-        (_, 0) => NOTHING.to_owned(),
-        (0, _) => "0 %".to_owned(),
-        (part, whole) => match part as f64 * 100.0 / whole as f64 {
-            ..0.01 => "<0.01 %".to_owned(),
-            share => format!("{share:.2} %"),
-        },
+    match part {
+        0 if whole > 0 => "0 %".to_owned(),
+        1.. if u128::from(part) * 10_000 < u128::from(whole) => "<0.01 %".to_owned(),
+        _ => percent(part, whole),
     }
 }
 
 /// `820 µs`, `1.24 ms`, `35.1 ms`, `3.00 s`; a dash for what was not measured.
 pub fn micros(us: Option<u64>) -> String {
-    match us {
-        None => NOTHING.to_owned(),
-        Some(us @ 0..1_000) => format!("{us} µs"),
-        Some(us @ 1_000..1_000_000) => format!("{} ms", three_digits(us as f64 / 1_000.0)),
-        Some(us) => format!("{} s", three_digits(us as f64 / 1_000_000.0)),
-    }
+    us.map_or_else(|| NOTHING.to_owned(), text::micros)
 }
 
 /// A clock's offset with its sign: `+1.20 ms`.
 pub fn micros_signed(us: i64) -> String {
     let sign = if us < 0 { MINUS } else { '+' };
     format!("{sign}{}", micros(Some(us.unsigned_abs())))
-}
-
-fn three_digits(number: f64) -> String {
-    match number {
-        ..10.0 => format!("{number:.2}"),
-        10.0..100.0 => format!("{number:.1}"),
-        _ => format!("{number:.0}"),
-    }
 }
 
 /// `3 s`, `2.5 s`, `500 ms`.
@@ -373,8 +362,9 @@ mod tests {
         assert_eq!([Some(1_000), Some(999), Some(5), None].map(permille), ["100 %", "99.9 %", "0.5 %", "–"]);
         assert_eq!(ratio(Some(0.999_99)), "0.9999");
         assert_eq!(
-            [(0, 0), (0, 5), (1, 1_000_000), (34, 10_000)].map(|(part, whole)| share(part, whole)),
-            ["–", "0 %", "<0.01 %", "0.34 %"]
+            [(0, 0), (0, 5), (1, 1_000_000), (34, 10_000), (99_996, 100_000), (5, 5)]
+                .map(|(part, whole)| share(part, whole)),
+            ["–", "0 %", "<0.01 %", "0.34 %", "99.99 %", "100 %"]
         );
     }
 

@@ -22,7 +22,7 @@ pub struct Layout {
     /// Shown on the error page, so that it can be found in the log.
     pub request_id: Option<String>,
     pub now_ms: i64,
-    pub stage: ContestHead,
+    pub head: ContestHead,
     pub notices: Vec<Notice>,
     pub flash: Option<Flash>,
 }

@@ -1,6 +1,6 @@
 //! The organiser's page: is everything ready, what runs, and every lever.
 
-use crate::live::{Notice, RevealWait, ValidityNow};
+use crate::live::{Notice, RevealWait, TeamState, ValidityNow};
 use crate::views::audit::Told;
 use crate::views::field::Input;
 use crate::views::screen::ScreenMade;
@@ -420,6 +420,39 @@ pub struct TeamsPanel {
     pub open: Option<TeamDetail>,
 }
 
+/// How a team fares, as its line says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeamLineState {
+    /// At this moment.
+    Now(TeamState),
+    /// When it was seen last in the round that rests or is over.
+    Was(TeamState),
+    /// Before a round: it could play, or could not.
+    Ready,
+    NotReady,
+    /// Its account is.
+    Disabled,
+    /// Nothing was seen of it in the round.
+    NotSeen,
+    /// The roster does not know it.
+    Unknown,
+}
+
+impl TeamLineState {
+    /// As people read it.
+    pub fn words(self) -> String {
+        match self {
+            TeamLineState::Now(state) => state.words().to_owned(),
+            TeamLineState::Was(state) => format!("was {}", state.words()),
+            TeamLineState::Ready => "ready".to_owned(),
+            TeamLineState::NotReady => "not ready".to_owned(),
+            TeamLineState::Disabled => "disabled".to_owned(),
+            TeamLineState::NotSeen => "–".to_owned(),
+            TeamLineState::Unknown => "unknown".to_owned(),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct TeamLine {
     pub id: i64,
@@ -427,8 +460,7 @@ pub struct TeamLine {
     pub display_name: String,
     pub category: Option<String>,
     pub light: Light,
-    /// `playing`, `failing`, `ready`, `not ready`, ...
-    pub state: String,
+    pub state: TeamLineState,
     /// Since when it is so, where that is known.
     pub since_ms: Option<i64>,
     /// Why, where the word does not say it; may be empty.

@@ -34,7 +34,7 @@ use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Doubt, Face, GeneratorCheck,
     GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
     RoundAction, RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine,
-    TeamsPanel, UserLine,
+    TeamLineState, TeamsPanel, UserLine,
 };
 use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview, PlanRowLine};
 use flowtest_dashboard::views::strip::{Span, Strip};
@@ -152,7 +152,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
         version: "0.1.0".into(),
         request_id: None,
         now_ms: NOW_MS,
-        stage: ContestHead {
+        head: ContestHead {
             round: Some(RoundNow {
                 id: "0".repeat(31) + "3",
                 number: 3,
@@ -412,10 +412,10 @@ fn ledger() -> Ledger {
 
 fn index_new(layout: Layout) -> IndexPage {
     let full = index(layout);
-    let stage = ContestHead { round: None, ..full.layout.stage.clone() };
+    let head = ContestHead { round: None, ..full.layout.head.clone() };
     IndexPage {
         layout: Layout {
-            stage,
+            head,
             flash: Some(Flash { good: true, text: "Welcome. Set your endpoint first.".into() }),
             ..full.layout
         },
@@ -630,7 +630,9 @@ fn setting(layout: Layout) -> SettingPage {
         display_name: (*display_name).into(),
         category: (index % 4 == 0).then(|| HOSTILE[0].into()),
         light: [Light::Bad, Light::Warn, Light::Good, Light::Unknown][index.min(3)],
-        state: ["failing", "waiting", "playing", "absent"][index.min(3)].into(),
+        state: TeamLineState::Now(
+            [TeamState::Failing, TeamState::Waiting, TeamState::Playing, TeamState::Absent][index.min(3)],
+        ),
         since_ms: (index < 3).then_some(NOW_MS - 60_000),
         note: HOSTILE[1].into(),
         rate: 2_000,

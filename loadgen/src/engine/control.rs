@@ -21,7 +21,7 @@ pub enum GoOn {
 /// What is asked of workers.
 #[derive(Debug)]
 pub struct WorkerControl {
-    stage: AtomicU8,
+    go_on: AtomicU8,
     paused: AtomicBool,
     traces_off: AtomicBool,
     /// How many plans there were before the newest.
@@ -34,7 +34,7 @@ pub struct WorkerControl {
 impl WorkerControl {
     pub fn new(plan: Arc<Plan>) -> WorkerControl {
         WorkerControl {
-            stage: AtomicU8::new(GoOn::Run as u8),
+            go_on: AtomicU8::new(GoOn::Run as u8),
             paused: AtomicBool::new(false),
             traces_off: AtomicBool::new(false),
             version: AtomicU64::new(0),
@@ -69,16 +69,16 @@ impl WorkerControl {
 
     /// Start nothing more, finish what is in flight.
     pub fn drain(&self) {
-        self.stage.fetch_max(GoOn::Drain as u8, Ordering::Relaxed);
+        self.go_on.fetch_max(GoOn::Drain as u8, Ordering::Relaxed);
     }
 
     /// Stop now.
     pub fn abort(&self) {
-        self.stage.store(GoOn::Stop as u8, Ordering::Relaxed);
+        self.go_on.store(GoOn::Stop as u8, Ordering::Relaxed);
     }
 
     pub fn go_on(&self) -> GoOn {
-        match self.stage.load(Ordering::Relaxed) {
+        match self.go_on.load(Ordering::Relaxed) {
             0 => GoOn::Run,
             1 => GoOn::Drain,
             _ => GoOn::Stop,

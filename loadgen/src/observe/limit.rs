@@ -3,7 +3,7 @@
 use crate::Failed;
 use crate::observe::summary::micros;
 use flowtest_contest::ladder::{Found, HoldVerdict, Pass, Trial, Unbroken};
-use flowtest_contract::text::{grouped, percent};
+use flowtest_contract::text::{grouped, percent, percent_of_one};
 use sailfish::TemplateSimple;
 use serde::Serialize;
 use std::fmt::Write;
@@ -111,7 +111,8 @@ impl LimitResult {
     }
 
     fn terms(&self) -> String {
-        format!("{} % are verified and p99 is at most {}", self.pass.verified * 100.0, micros(self.pass.p99_us))
+        let verified = percent_of_one(self.pass.verified);
+        format!("{verified} are verified and p99 is at most {}", micros(self.pass.p99_us))
     }
 
     /// What came of it.
@@ -286,6 +287,12 @@ mod tests {
             vec![step(1_000, HoldVerdict::Passed, Some(900)), step(1_250, HoldVerdict::FailedByP99, Some(90_000))];
         result.found(Found { holds: 1_000, broke: Some((1_250, HoldVerdict::FailedByP99)), unbroken: None });
         result
+    }
+
+    #[test]
+    fn what_must_be_verified_reads_as_it_was_written() {
+        let pass = Pass { verified: 0.55, p99_us: 50_000 };
+        assert_eq!(LimitResult { pass, ..result() }.terms(), "55 % are verified and p99 is at most 50.00 ms");
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Series {
         self.looked_at = look.now.max(at);
         self.attended = look.attended;
         let load = |from: RunInstant, to: RunInstant, middle: RunInstant| {
-            let is_load = matches!(state(middle).stage, RoundPart::Phase(_));
+            let is_load = matches!(state(middle).part, RoundPart::Phase(_));
             if is_load { to - from } else { 0 }
         };
         let mut left = if at >= self.boundary() { self.load_until(at, &load) } else { 0 };
@@ -217,7 +217,7 @@ impl Series {
         }
         let Some(moment) = self.moments.last_mut() else { return };
         // While a phase runs, time passes for its rate; afterwards late answers come in.
-        if state.stage != RoundPart::Draining {
+        if state.part != RoundPart::Draining {
             moment.length_ms += (length / NS_PER_MS) as u32;
         }
         let rests = std::iter::once(&all).chain(&each);
@@ -275,8 +275,8 @@ impl Series {
     /// it now.
     fn add_rest(&mut self, state: State, all: &Entry, late_us: u64) {
         // Turns that come late while others play are nobody's matter.
-        let late_us = if state.stage == RoundPart::NoShare { 0 } else { late_us };
-        let is_rest = matches!(state.stage, RoundPart::Paused | RoundPart::NoShare | RoundPart::Draining);
+        let late_us = if state.part == RoundPart::NoShare { 0 } else { late_us };
+        let is_rest = matches!(state.part, RoundPart::Paused | RoundPart::NoShare | RoundPart::Draining);
         if is_rest {
             self.validity.add_rest(all, late_us);
         }
@@ -398,7 +398,7 @@ fn pair<T: Copy>(list: &mut Vec<T>, merge: impl Fn(&mut T, &T)) {
 }
 
 fn judged(mut entry: Entry, state: State, length: u64, late_us: u64) -> Entry {
-    let is_load = matches!(state.stage, RoundPart::Phase(_));
+    let is_load = matches!(state.part, RoundPart::Phase(_));
     entry.invalid = u32::from(is_load && !is_valid(state, &entry, length / NS_PER_US, late_us));
     entry
 }

@@ -3,6 +3,7 @@
 
 use crate::breakpoint::{Climber, Decision, HoldSums};
 use crate::ladder::{HoldVerdict, LadderTerms, Pass, Unbroken};
+use flowtest_contract::text::{grouped, micros, percent, percent_of_one};
 use serde::{Deserialize, Serialize};
 
 /// Of one contestant in one round.
@@ -69,10 +70,10 @@ impl Climbed {
     pub fn message(&self) -> String {
         let holds = match self.holds {
             0 => "It held no step".to_owned(),
-            holds => format!("It held {holds} requests a second{}", at_a_p99(self.holds_p99_us)),
+            holds => format!("It held {} requests a second{}", grouped(holds), at_a_p99(self.holds_p99_us)),
         };
         let by = if self.breaks_by == Some(HoldVerdict::FailedByP99) { "its p99" } else { "its answers" };
-        let end = match (self.unbroken, self.breaks_at) {
+        let end = match (self.unbroken, self.breaks_at.map(grouped)) {
             (Some(unbroken), Some(at)) => {
                 format!(
                     ", and failed at {at}/s by {by}; what lies {} was not tried: {}.",
@@ -93,16 +94,17 @@ impl Climbed {
 impl JudgedStep {
     /// What became of it, with the figures that say why.
     pub fn message(&self, pass: &Pass) -> String {
-        let tried = self.tried;
-        let verified = format!("{:.2} % of the answers were verified", 100.0 * self.verified_part());
-        let p99 = milliseconds(self.sums.p99_us);
+        let tried = grouped(self.tried);
+        let p99 = latency(self.sums.p99_us);
         match self.verdict {
             Some(HoldVerdict::Passed) => format!("{tried}/s passed, at a p99 of {p99}."),
             Some(HoldVerdict::FailedByVerified) => {
-                format!("{tried}/s failed: {verified}, and {:.2} % must be.", 100.0 * pass.verified)
+                let verified = percent(self.sums.verified, self.counted());
+                let needed = percent_of_one(pass.verified);
+                format!("{tried}/s failed: {verified} of the answers were verified, and {needed} must be.")
             }
             Some(HoldVerdict::FailedByP99) => {
-                format!("{tried}/s failed: its p99 was {p99}, and it may be {}.", milliseconds(Some(pass.p99_us)))
+                format!("{tried}/s failed: its p99 was {p99}, and it may be {}.", micros(pass.p99_us))
             }
             Some(HoldVerdict::NotValid) => format!("{tried}/s judged nobody: our own side was not valid."),
             Some(HoldVerdict::Rested) => "It rested for a step.".to_owned(),
@@ -110,10 +112,9 @@ impl JudgedStep {
         }
     }
 
-    /// The part of what counts that was verified, from 0 to 1.
-    pub fn verified_part(&self) -> f64 {
-        let counted = self.sums.due.saturating_sub(self.sums.own_fault).max(1);
-        self.sums.verified as f64 / counted as f64
+    /// Requests that count: what fell due, without what our own side is at fault for.
+    pub fn counted(&self) -> u64 {
+        self.sums.due.saturating_sub(self.sums.own_fault)
     }
 }
 
@@ -122,7 +123,7 @@ impl Climber {
     pub fn message(&self, terms: &LadderTerms) -> String {
         let mut text = match self.holds {
             0 => "It holds no step yet.".to_owned(),
-            holds => format!("It holds {holds} requests a second{}.", at_a_p99(self.holds_p99_us)),
+            holds => format!("It holds {} requests a second{}.", grouped(holds), at_a_p99(self.holds_p99_us)),
         };
         // The step's number is not in its message.
         let judged = JudgedStep { step: 0, tried: self.tried, verdict: self.verdict, sums: self.sums };
@@ -132,7 +133,7 @@ impl Climber {
         });
         text.push_str(&judged.message(&terms.pass));
         match (self.trial, self.unbroken) {
-            (_, Some(unbroken)) => text.push_str(&match self.breaks_at {
+            (_, Some(unbroken)) => text.push_str(&match self.breaks_at.map(grouped) {
                 Some(at) => {
                     let untried = untried(self.holds);
                     format!(" It failed at {at}/s, and what lies {untried} was not tried: {}.", unbroken.reason())
@@ -140,9 +141,10 @@ impl Climber {
                 None => format!(" Nothing broke it: {}.", unbroken.reason()),
             }),
             (None, None) if self.rate > self.holds => {
-                text.push_str(&format!(" It does not hold any more what it held, and is asked for {}/s.", self.rate));
+                let rate = grouped(self.rate);
+                text.push_str(&format!(" It does not hold any more what it held, and is asked for {rate}/s."));
             }
-            (Some(_), None) => text.push_str(&format!(" Now it is asked for {}/s.", self.rate)),
+            (Some(_), None) => text.push_str(&format!(" Now it is asked for {}/s.", grouped(self.rate))),
             (None, None) => text.push_str(" That is its limit, and it must hold it to the end."),
         }
         text
@@ -156,11 +158,11 @@ fn untried(holds: u64) -> &'static str {
 
 /// Nothing where the rate is below what was held, since that slipped, and no latency is known of it yet.
 fn at_a_p99(us: Option<u64>) -> String {
-    us.map_or_else(String::new, |us| format!(" at a p99 of {}", milliseconds(Some(us))))
+    us.map_or_else(String::new, |us| format!(" at a p99 of {}", micros(us)))
 }
 
-fn milliseconds(us: Option<u64>) -> String {
-    us.map_or_else(|| "no answer".to_owned(), |us| format!("{:.1} ms", us as f64 / 1e3))
+fn latency(us: Option<u64>) -> String {
+    us.map_or_else(|| "no answer".to_owned(), micros)
 }
 
 #[cfg(test)]
@@ -187,19 +189,30 @@ mod tests {
         let sums = |due, verified, p99_us| HoldSums { due, verified, p99_us: Some(p99_us), ..HoldSums::default() };
         assert_eq!(
             decide(1, sums(2_000, 2_000, 1_300)),
-            "It holds 500 requests a second at a p99 of 1.3 ms. The step of 500/s passed, at a p99 of 1.3 ms. Now it is asked for \
-             1000/s."
+            "It holds 500 requests a second at a p99 of 1.30 ms. The step of 500/s passed, at a p99 of 1.30 ms. Now it is asked for \
+             1,000/s."
         );
         let failed = decide(2, sums(4_000, 4_000, 311_000));
         assert!(
-            failed.contains("1000/s failed: its p99 was 311.0 ms, and it may be 50.0 ms. Now it is asked for 250/s"),
+            failed.contains("1,000/s failed: its p99 was 311 ms, and it may be 50.0 ms. Now it is asked for 250/s"),
             "{failed}"
         );
         assert!(decide(3, sums(1_000, 1_000, 1_000)).contains("It rested for a step"));
         let unknown = decide(4, HoldSums::default());
         assert!(unknown.contains(" Nothing is known of the last step, or nothing fell due in it. Now"), "{unknown}");
         let failed = decide(5, sums(3_000, 1_500, 1_000));
-        assert!(failed.contains("750/s failed: 50.00 % of the answers were verified, and 99.50 % must be"), "{failed}");
+        assert!(failed.contains("750/s failed: 50.00 % of the answers were verified, and 99.5 % must be"), "{failed}");
+    }
+
+    #[test]
+    fn who_failed_by_few_is_not_told_that_it_reached_what_it_had_to() {
+        let told = |verified, of: f64| {
+            let sums = HoldSums { due: 100_010, own_fault: 10, verified, ..HoldSums::default() };
+            let verdict = Some(HoldVerdict::FailedByVerified);
+            JudgedStep { step: 0, tried: 20_000, verdict, sums }.message(&Pass { verified: of, p99_us: 50_000 })
+        };
+        assert_eq!(told(99_499, 0.995), "20,000/s failed: 99.49 % of the answers were verified, and 99.5 % must be.");
+        assert_eq!(told(99_996, 1.0), "20,000/s failed: 99.99 % of the answers were verified, and 100 % must be.");
     }
 
     #[test]
@@ -236,11 +249,11 @@ mod tests {
         assert_eq!((broke.step, broke.tried, broke.sums.p99_us), (1, 1_000, Some(311_000)));
         assert_eq!(
             broke.message(&breakpoint.ladder.pass),
-            "1000/s failed: its p99 was 311.0 ms, and it may be 50.0 ms."
+            "1,000/s failed: its p99 was 311 ms, and it may be 50.0 ms."
         );
         assert_eq!(
             climbed.message(),
-            "It held 500 requests a second at a p99 of 1.3 ms, and broke at 1000/s by its p99. The time was over before that was \
+            "It held 500 requests a second at a p99 of 1.30 ms, and broke at 1,000/s by its p99. The time was over before that was \
              found more closely."
         );
         assert!(climbed.cut, "it rests before the first halving");
@@ -257,7 +270,7 @@ mod tests {
         let told = |ended: &Climbed| ended.message().split_once(", and ").map(|(_, end)| end.to_owned());
         assert_eq!(
             told(&ended).as_deref(),
-            Some("failed at 1000/s by its p99; what lies between was not tried: the generators gave no more.")
+            Some("failed at 1,000/s by its p99; what lies between was not tried: the generators gave no more.")
         );
         let nothing = Climbed { holds: 0, ..ended };
         assert!(nothing.message().contains("what lies below was not tried"), "{}", nothing.message());

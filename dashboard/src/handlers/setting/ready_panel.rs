@@ -4,10 +4,10 @@ use super::as_message;
 use crate::control::Status;
 use crate::control::readiness::{self, Group, Mark, Situation};
 use crate::control::shares::{GeneratorShare, ShareState, shares};
-use crate::live::UserKey;
 use crate::live::clock::utc_ms;
+use crate::live::{TeamState, UserKey};
 use crate::views::format;
-use crate::views::setting::{Check, ContestantCheck, Face, GeneratorCheck, Light, Readiness, TeamLine};
+use crate::views::setting::{Check, ContestantCheck, Face, GeneratorCheck, Light, Readiness, TeamLine, TeamLineState};
 use flowtest_accounts::User;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
@@ -79,22 +79,21 @@ pub(super) fn warnings(readiness: &Readiness, state: State, teams: &[TeamLine]) 
     told.extend(returning.map(|check| check.message.clone()));
     let late = readiness.generators.iter().filter(|one| one.light != Light::Good);
     told.extend(late.map(|one| format!("Generator {}: {}", one.id, one.message)));
-    told.extend(told_of(teams, |team| team.state == "failing", ["is failing", "are failing"]));
-    told.extend(told_of(
-        teams,
-        |team| team.state == "was failing",
-        ["was failing until then", "were failing until then"],
-    ));
-    told.extend(told_of(teams, |team| team.state == "not ready", ["is not ready", "are not ready"]));
+    use TeamLineState::{NotReady, Now, Was};
+    let failing = TeamState::Failing;
+    told.extend(told_of(teams, |state| state == Now(failing), ["is failing", "are failing"]));
+    told.extend(told_of(teams, |state| state == Was(failing), ["was failing until then", "were failing until then"]));
+    told.extend(told_of(teams, |state| state == NotReady, ["is not ready", "are not ready"]));
     // Its own word, so that nobody looks for a dead server.
-    let is_wrong = |team: &TeamLine| team.state.starts_with("wrong ");
+    let is_wrong = |state| matches!(state, Now(state) if state.is_wrong());
     told.extend(told_of(teams, is_wrong, ["has missed a deadline", "have missed a deadline"]));
     told
 }
 
-/// One sentence of all teams of which something is true.
-fn told_of(teams: &[TeamLine], is_so: impl Fn(&TeamLine) -> bool, [one_does, all_do]: [&str; 2]) -> Option<String> {
-    let names: Vec<&str> = teams.iter().filter(|team| is_so(team)).map(|team| team.display_name.as_str()).collect();
+/// One sentence of all teams that are in a state.
+fn told_of(teams: &[TeamLine], is_so: impl Fn(TeamLineState) -> bool, [one_does, all_do]: [&str; 2]) -> Option<String> {
+    let names: Vec<&str> =
+        teams.iter().filter(|team| is_so(team.state)).map(|team| team.display_name.as_str()).collect();
     match names.as_slice() {
         [] => None,
         [one] => Some(format!("{one} {one_does}.")),
@@ -221,5 +220,49 @@ pub(super) fn light(mark: Mark) -> Light {
         Mark::Go => Light::Good,
         Mark::Warn => Light::Warn,
         Mark::No => Light::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_is_on_warns_of_each_state_that_needs_somebody() {
+        use TeamLineState::{NotReady, NotSeen, Now, Ready, Was};
+        let line = |state| TeamLine {
+            id: 1,
+            name: "a".to_owned(),
+            display_name: "A".to_owned(),
+            category: None,
+            light: Light::Bad,
+            state,
+            since_ms: None,
+            note: String::new(),
+            rate: 0,
+            verified_permille: None,
+            p99_us: None,
+            points: 0,
+            hidden: false,
+            joined_at_ms: None,
+        };
+        let live = Readiness { face: Face::Live, ..Readiness::default() };
+        let told = |state| warnings(&live, State::Running, &[line(state)]).concat();
+        // (state, what is said)
+        let cases = [
+            (Now(TeamState::Failing), "A is failing."),
+            (Was(TeamState::Failing), "A was failing until then."),
+            (NotReady, "A is not ready."),
+            (Now(TeamState::WrongVersion), "A has missed a deadline."),
+            (Now(TeamState::WrongBoth), "A has missed a deadline."),
+            (Was(TeamState::WrongVersion), ""),
+            (Now(TeamState::Playing), ""),
+            (Now(TeamState::Parked), ""),
+            (Ready, ""),
+            (NotSeen, ""),
+        ];
+        for (state, said) in cases {
+            assert_eq!(told(state), said, "{state:?}");
+        }
     }
 }

@@ -8,7 +8,10 @@ use crate::error::RequestError;
 use crate::handlers::{audit, past, report};
 use crate::live::clock::utc_ms;
 use crate::live::{Audience, Standing, StateSince, TeamState, UserKey};
-use crate::views::setting::{Light, Parked, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamsPanel};
+use crate::views::setting::TeamLineState::Now;
+use crate::views::setting::{
+    Light, Parked, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine, TeamLineState, TeamsPanel,
+};
 use crate::views::strip::Strip;
 use crate::views::{Field, Role};
 use flowtest_accounts::{AuditFilter, User, UserId};
@@ -17,10 +20,6 @@ use flowtest_scoreboard::ExplainedError;
 use flowtest_scoreboard::probe::ANSWER_WITHHELD;
 use std::collections::BTreeMap;
 
-/// Between rounds and in one.
-const PARKED: &str = "parked";
-/// Before the word of a moment that is over.
-const WAS: &str = "was ";
 /// A team of whose answers fewer than so many in a thousand are verified is in trouble.
 const VERIFIED_PERMILLE: u16 = 990;
 /// Lines of failures and of history of an open team.
@@ -83,8 +82,10 @@ fn line(
         Some(state) => (in_round(state, verified), standing.and_then(|standing| standing.state_since)),
         None => (apart(contestant, situation, fared), fared.map(|fared| utc_ms(fared.since))),
     };
-    let since_ms = since_ms.filter(|_| now.is_some() || state.starts_with(WAS));
-    let note = parked.filter(|_| state == PARKED).map_or(note, |parked| format!("no traffic, by {}", parked.who));
+    let since_ms = since_ms.filter(|_| now.is_some() || matches!(state, TeamLineState::Was(_)));
+    let note = parked
+        .filter(|_| state == Now(TeamState::Parked))
+        .map_or(note, |parked| format!("no traffic, by {}", parked.who));
     let line = TeamLine {
         id: user.id.0,
         name: user.name.clone(),
@@ -105,7 +106,7 @@ fn line(
 }
 
 /// How much it needs attention (0 is most), and how that is said.
-fn in_round(state: TeamState, verified: Option<u16>) -> (u8, Light, String, String) {
+fn in_round(state: TeamState, verified: Option<u16>) -> (u8, Light, TeamLineState, String) {
     let is_wrong = verified.is_some_and(|permille| permille < VERIFIED_PERMILLE);
     let (trouble, light, note) = match state {
         TeamState::Failing => (0, Light::Bad, "no right token for five seconds"),
@@ -119,7 +120,7 @@ fn in_round(state: TeamState, verified: Option<u16>) -> (u8, Light, String, Stri
         TeamState::Absent => (6, Light::Unknown, "no endpoint in this round"),
         TeamState::Disqualified => (7, Light::Unknown, ""),
     };
-    (trouble, light, state.words().to_owned(), note.to_owned())
+    (trouble, light, Now(state), note.to_owned())
 }
 
 /// The same while nothing is told of this moment: before a round whether it could play, from then on how it fared last.
@@ -127,30 +128,30 @@ fn apart(
     contestant: Option<&Contestant>,
     situation: &Situation,
     fared: Option<StateSince>,
-) -> (u8, Light, String, String) {
+) -> (u8, Light, TeamLineState, String) {
     let Some(contestant) = contestant else {
-        return (6, Light::Unknown, "unknown".to_owned(), String::new());
+        return (6, Light::Unknown, TeamLineState::Unknown, String::new());
     };
     let (mark, reason) = readiness::judge_contestant(contestant, situation);
     let is_ahead = matches!(situation.state, State::Draft | State::Armed);
     match contestant {
-        Contestant { disqualified: true, .. } => (6, Light::Unknown, "disqualified".to_owned(), String::new()),
-        Contestant { disabled: true, .. } => (6, Light::Unknown, "disabled".to_owned(), String::new()),
-        Contestant { parked: true, .. } => (2, Light::Warn, PARKED.to_owned(), String::new()),
-        Contestant { endpoint: None, .. } => (3, Light::Unknown, "absent".to_owned(), "no endpoint yet".to_owned()),
+        Contestant { disqualified: true, .. } => (6, Light::Unknown, Now(TeamState::Disqualified), String::new()),
+        Contestant { disabled: true, .. } => (6, Light::Unknown, TeamLineState::Disabled, String::new()),
+        Contestant { parked: true, .. } => (2, Light::Warn, Now(TeamState::Parked), String::new()),
+        Contestant { endpoint: None, .. } => (3, Light::Unknown, Now(TeamState::Absent), "no endpoint yet".to_owned()),
         // What was tested before the round says nothing of now.
         _ if !is_ahead => fared.map_or_else(
-            || (4, Light::Unknown, "–".to_owned(), String::new()),
+            || (4, Light::Unknown, TeamLineState::NotSeen, String::new()),
             |StateSince { state, .. }| was(state, situation),
         ),
-        _ if mark == Mark::Go => (4, Light::Good, "ready".to_owned(), reason),
-        _ => (1, light(mark), "not ready".to_owned(), reason),
+        _ if mark == Mark::Go => (4, Light::Good, TeamLineState::Ready, reason),
+        _ => (1, light(mark), TeamLineState::NotReady, reason),
     }
 }
 
 /// How it fared when the round was cut short or ended. That it played says nothing of now.
-fn was(state: TeamState, situation: &Situation) -> (u8, Light, String, String) {
-    let (trouble, light, word, _) = in_round(state, None);
+fn was(state: TeamState, situation: &Situation) -> (u8, Light, TeamLineState, String) {
+    let (trouble, light, ..) = in_round(state, None);
     let when = match situation.state {
         State::Paused => "when the round was paused",
         State::Running if situation.halted => "when all traffic was stopped",
@@ -158,7 +159,7 @@ fn was(state: TeamState, situation: &Situation) -> (u8, Light, String, String) {
         _ => "when the round ended",
     };
     let light = if light == Light::Good { Light::Unknown } else { light };
-    (trouble, light, format!("{WAS}{word}"), when.to_owned())
+    (trouble, light, TeamLineState::Was(state), when.to_owned())
 }
 
 /// The teams, and of one of them all that is known.
@@ -290,8 +291,8 @@ mod tests {
         let untested = Contestant { endpoint: Some("http://a.example/".into()), ..nobody.clone() };
         let disqualified = Contestant { disqualified: true, ..untested.clone() };
         let word = |contestant: &Contestant| {
-            let (trouble, _, word, _) = apart(Some(contestant), &situation, None);
-            (trouble, word)
+            let (trouble, _, state, _) = apart(Some(contestant), &situation, None);
+            (trouble, state.words())
         };
         let of = |trouble, word: &str| (trouble, word.to_owned());
         assert_eq!(word(&untested), of(1, "not ready"));
@@ -325,12 +326,12 @@ mod tests {
         ];
         for (state, halted, fared, trouble, light, word, when) in cases {
             let situation = Situation { state, halted, ..Situation::default() };
-            let (told_trouble, told_light, told_word, note) = apart(Some(&untested), &situation, fared);
-            assert_eq!((told_trouble, told_light, told_word.as_str()), (trouble, light, word), "{state} {fared:?}");
+            let (told_trouble, told_light, told, note) = apart(Some(&untested), &situation, fared);
+            assert_eq!((told_trouble, told_light, told.words().as_str()), (trouble, light, word), "{state} {fared:?}");
             assert!(note.contains(when), "{state}: {note}");
         }
         let out = Contestant { disqualified: true, ..untested };
         let situation = Situation { state: Paused, ..Situation::default() };
-        assert_eq!(apart(Some(&out), &situation, failing).2, "disqualified");
+        assert_eq!(apart(Some(&out), &situation, failing).2, Now(TeamState::Disqualified));
     }
 }

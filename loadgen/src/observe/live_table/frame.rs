@@ -112,7 +112,7 @@ impl Frame<'_> {
 
     fn heading(&self) -> String {
         let start = self.plan.schedule.run_clock(self.plan.start());
-        let stage = match self.state.stage {
+        let part = match self.state.part {
             RoundPart::Phase(number) => {
                 let phase = &self.plan.phases[usize::from(number)];
                 let written = self.plan.written(usize::from(number));
@@ -136,7 +136,7 @@ impl Frame<'_> {
             Some(each) => format!("{}, {} requests each", seconds(gone), grouped(each)),
             None => format!("{} of {}", seconds(gone.min(whole)), seconds(whole)),
         };
-        format!("  {}   {clock}   {stage}", clipped(self.title, NAME_COLUMNS).trim_end())
+        format!("  {}   {clock}   {part}", clipped(self.title, NAME_COLUMNS).trim_end())
     }
 
     fn own(&self) -> String {

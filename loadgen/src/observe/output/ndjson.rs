@@ -25,7 +25,8 @@ struct Line<'a> {
     utc: String,
     start_s: f64,
     length_s: f64,
-    stage: &'static str,
+    #[serde(rename = "stage")]
+    part: &'static str,
     /// From 1, as the contest file has it.
     phase: Option<usize>,
     /// Of a breakpoint phase, from 1.
@@ -152,7 +153,7 @@ impl Lines {
             return;
         }
         let state = second.moment.state;
-        let (stage, phase) = match state.stage {
+        let (part, phase) = match state.part {
             RoundPart::Phase(number) => ("phase", Some(plan.written(usize::from(number)))),
             RoundPart::Paused => ("paused", None),
             RoundPart::NoShare => ("no_share", None),
@@ -163,7 +164,7 @@ impl Lines {
             utc: rfc3339(plan.utc_us(start) + u64::from(second.moment.start_ms) * 1_000),
             start_s: second.moment.start_s(),
             length_s: f64::from(second.moment.length_ms) / 1e3,
-            stage,
+            part,
             phase: phase.map(|phase| phase.number),
             step: phase.and_then(|phase| phase.step),
             scored: state.scored,

@@ -29,15 +29,15 @@ pub(super) fn render(plan: &Plan, moments: &[Moment], entries: &[Entry], most: u
     let summary =
         if each > 1 { format!("The same as a table, {each} s to a row") } else { "The same as a table".to_owned() };
     let rows = moments.iter().zip(&entries).map(|(moment, entry)| {
-        let cells = cells(stage(plan, moment), moment, entry, open, busy);
+        let cells = cells(part(plan, moment), moment, entry, open, busy);
         SecondsRow { is_valid: entry.invalid == 0, cells }
     });
     Seconds { summary, open, busy, rows: rows.collect() }.render_once()
 }
 
 /// What was played, as the contest file has it.
-fn stage(plan: &Plan, moment: &Moment) -> String {
-    let number = match moment.state.stage {
+fn part(plan: &Plan, moment: &Moment) -> String {
+    let number = match moment.state.part {
         RoundPart::Phase(number) => usize::from(number),
         RoundPart::Paused => return "paused".to_owned(),
         RoundPart::NoShare => return "no share".to_owned(),
@@ -48,13 +48,13 @@ fn stage(plan: &Plan, moment: &Moment) -> String {
     format!("phase {number}{step}{}", if moment.state.scored { "" } else { ", not scored" })
 }
 
-fn cells(stage: String, moment: &Moment, entry: &Entry, open: bool, busy: bool) -> Vec<String> {
+fn cells(part: String, moment: &Moment, entry: &Entry, open: bool, busy: bool) -> Vec<String> {
     let nothing = || "–".to_owned();
     let us = |value: Option<u64>| value.map_or_else(nothing, micros);
     let rate = |count: u32| grouped(moment.per_second(count).round() as u64);
     let count = |count: u32| grouped(u64::from(count));
     let latency = entry.latency;
-    let mut cells = vec![clock(u64::from(moment.start_ms / 1_000)), stage];
+    let mut cells = vec![clock(u64::from(moment.start_ms / 1_000)), part];
     cells.extend([entry.due, entry.answered, entry.verified].map(rate));
     cells.extend([entry.wrong(), entry.failed(), entry.missed, entry.own_fault].map(count));
     cells.extend([latency.p50(), latency.p90(), latency.p99(), latency.p999(), latency.max()].map(us));

@@ -207,7 +207,7 @@ fn the_steps_of_a_breakpoint_are_one_phase_of_the_contest() {
         .map(|second| Moment {
             start_ms: second * 1_000,
             length_ms: 1_000,
-            state: State { stage: RoundPart::Phase(0), scored: true, open: true },
+            state: State { part: RoundPart::Phase(0), scored: true, open: true },
             busy: None,
             lag_us: None,
         })

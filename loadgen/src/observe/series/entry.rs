@@ -23,28 +23,28 @@ pub enum RoundPart {
 /// What a second is by the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    pub stage: RoundPart,
+    pub part: RoundPart,
     pub scored: bool,
     /// Requests fall due by the clock: only then there is a `rate_ratio`.
     pub open: bool,
 }
 
 impl State {
-    pub const DRAINING: State = State { stage: RoundPart::Draining, scored: false, open: false };
+    pub const DRAINING: State = State { part: RoundPart::Draining, scored: false, open: false };
 
     /// What the plan says of an instant.
     pub fn at(plan: &Plan, instant: RunInstant) -> State {
         if plan.schedule.is_paused(instant) {
-            return State { stage: RoundPart::Paused, scored: false, open: false };
+            return State { part: RoundPart::Paused, scored: false, open: false };
         }
         let planned = plan.schedule.plan_clock(instant);
         let found = plan.phases.iter().position(|phase| phase.start <= planned && planned < phase.end);
         let Some(index) = found.filter(|_| !plan.schedule.is_stopped(instant)) else { return State::DRAINING };
         if plan.rested_here(instant) || plan.schedule.share_at(instant).is_none() {
-            return State { stage: RoundPart::NoShare, scored: false, open: false };
+            return State { part: RoundPart::NoShare, scored: false, open: false };
         }
         let phase = &plan.phases[index];
-        State { stage: RoundPart::Phase(index as u16), scored: phase.scored, open: phase.load.is_open() }
+        State { part: RoundPart::Phase(index as u16), scored: phase.scored, open: phase.load.is_open() }
     }
 }
 

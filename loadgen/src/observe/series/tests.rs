@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 const S: u64 = NS_PER_SECOND;
-const OPEN: State = State { stage: RoundPart::Phase(0), scored: true, open: true };
+const OPEN: State = State { part: RoundPart::Phase(0), scored: true, open: true };
 
 /// Cumulative sums as a collector has them.
 struct Sums(Block);
@@ -163,19 +163,19 @@ fn seconds_without_a_share_are_not_this_generators() {
     series.observe(Look { until: at(7 * S), ..sums.look(9 * S, 0) }, state, |_| {});
     let counts = series.validity().counts();
     assert_eq!((counts.seconds, counts.valid_seconds, counts.void), (3, 3, 1));
-    assert_eq!([0, 4, 6].map(|second| series.moments()[second].state.stage == RoundPart::NoShare), [true, false, true]);
+    assert_eq!([0, 4, 6].map(|second| series.moments()[second].state.part == RoundPart::NoShare), [true, false, true]);
     // Seconds in which it sent nothing by its own decision are not its either: those, whenever they are looked at.
     let plan = Plan { own_rests: [OwnRest { from: at(S), to: at(3 * S) }].into(), ..whole.clone() };
     let mut series = Series::new(RunInstant::START, 1, 1);
     series.observe(Sums::new(1).look(6 * S, 0), |instant| State::at(&plan, instant), |_| {});
     assert_eq!(series.validity().counts().seconds, 4);
     assert_eq!(
-        [0, 1, 2, 3].map(|second| series.moments()[second].state.stage == RoundPart::NoShare),
+        [0, 1, 2, 3].map(|second| series.moments()[second].state.part == RoundPart::NoShare),
         [false, true, true, false]
     );
     let plan = Plan { own_rests: [OwnRest { from: at(4 * S), to: RunInstant::NEVER }].into(), ..whole };
     assert_eq!(
-        [3, 4, 9].map(|second| State::at(&plan, at(second * S)).stage == RoundPart::NoShare),
+        [3, 4, 9].map(|second| State::at(&plan, at(second * S)).part == RoundPart::NoShare),
         [false, true, true]
     );
 }
@@ -183,9 +183,9 @@ fn seconds_without_a_share_are_not_this_generators() {
 #[test]
 fn what_a_worker_that_was_late_at_the_end_tells_behind_it_counts_in_the_last_second() {
     let phase_then = |rest: State| move |instant: RunInstant| if instant.ns() < 2 * S { OPEN } else { rest };
-    let paused = State { stage: RoundPart::Paused, ..State::DRAINING };
-    let closed = State { stage: RoundPart::Phase(1), open: false, ..OPEN };
-    for rest in [State::DRAINING, paused, State { stage: RoundPart::NoShare, ..paused }, closed] {
+    let paused = State { part: RoundPart::Paused, ..State::DRAINING };
+    let closed = State { part: RoundPart::Phase(1), open: false, ..OPEN };
+    for rest in [State::DRAINING, paused, State { part: RoundPart::NoShare, ..paused }, closed] {
         let (mut series, mut sums) = (Series::new(RunInstant::START, 1, 1), Sums::new(1));
         sums.right(0, 1_000, 10, S);
         series.observe(sums.look(S, 0), phase_then(rest), |_| {});

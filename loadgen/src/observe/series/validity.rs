@@ -173,7 +173,7 @@ mod tests {
     const SECOND_US: u64 = 1_000_000;
 
     fn state(open: bool) -> State {
-        State { stage: RoundPart::Phase(0), scored: true, open }
+        State { part: RoundPart::Phase(0), scored: true, open }
     }
 
     fn entry(due: u32, own_fault: u32, late: u32) -> Entry {

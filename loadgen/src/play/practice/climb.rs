@@ -14,6 +14,7 @@ use flowtest_contest::breakpoint::HoldSums;
 use flowtest_contest::climbed::{Climbed, JudgedStep};
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::ladder::{Found, HoldVerdict, Ladder, LadderTerms, Measured, Step};
+use flowtest_contract::text::grouped;
 use flowtest_scoreboard::practice::PracticeState;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -143,7 +144,7 @@ fn told(rate: u64, verdict: HoldVerdict) -> String {
         HoldVerdict::NotValid => "is tried again: our own side was not valid",
         HoldVerdict::Rested => "rested",
     };
-    format!("{rate}/s {became}")
+    format!("{}/s {became}", grouped(rate))
 }
 
 #[cfg(test)]

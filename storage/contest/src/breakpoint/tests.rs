@@ -383,7 +383,7 @@ fn whose_search_the_generators_end_between_what_it_holds_and_what_failed_is_not_
     assert_eq!(found, (1_906, Some(2_382), Some(Unbroken::Generator), None), "{climber:?}");
     let told = climber.message(&breakpoint(500, 1.25).ladder);
     assert!(
-        told.ends_with("It failed at 2382/s, and what lies between was not tried: the generators gave no more."),
+        told.ends_with("It failed at 2,382/s, and what lies between was not tried: the generators gave no more."),
         "{told}"
     );
 }
