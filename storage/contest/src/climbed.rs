@@ -227,10 +227,10 @@ mod tests {
         assert_eq!(decide(1, 2_000, 0).unbroken, None);
         let told: Vec<String> = (2..5).map(|step| decide(step, 4_000, 400).message(&breakpoint.ladder)).collect();
         assert!(
-            told[0].contains("1000/s judged nobody: our own side was not valid. Now it is asked for 1000/s."),
+            told[0].contains("1,000/s judged nobody: our own side was not valid. Now it is asked for 1,000/s."),
             "{told:?}"
         );
-        let end = "1000/s judged nobody: our own side was not valid. Nothing broke it: the generators gave no more.";
+        let end = "1,000/s judged nobody: our own side was not valid. Nothing broke it: the generators gave no more.";
         assert!(told[2].ends_with(end), "{told:?}");
     }
 
