@@ -44,14 +44,16 @@ const LOOKS_IN_ONE_GO: u64 = 3;
 /// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
 const MESSAGES_PER_TURN: u32 = 32;
 
-/// Records of a few bytes that a contestant with rivals may have opened in a turn: as many as take a millisecond or two, and four
-/// for each request in flight, for some servers write head, body and end of an answer each for itself.
+/// Records of a few bytes that a contestant may have opened in a turn: as many as take a millisecond or two, and four for each request
+/// that may be in flight here, for some servers write head, body and end of an answer each for itself; but never more than take five
+/// milliseconds, half of what makes a turn late.
 const SHORT_RECORDS_MIN: u32 = 4096;
 const SHORT_RECORDS_EACH: u32 = 4;
+const SHORT_RECORDS_MAX: u32 = 12_288;
 
-fn short_records_per_turn(plan: &Plan) -> u32 {
-    let in_flight = plan.connections_max().saturating_mul(plan.pipeline_max());
-    in_flight.saturating_mul(SHORT_RECORDS_EACH).max(SHORT_RECORDS_MIN)
+fn short_records_per_turn(slots: usize, pipeline: u32) -> u32 {
+    let in_flight = (slots as u32).saturating_mul(pipeline);
+    in_flight.saturating_mul(SHORT_RECORDS_EACH).clamp(SHORT_RECORDS_MIN, SHORT_RECORDS_MAX)
 }
 
 /// What a connection usually keeps of a handshake, at the most: three times what common chains of certificates have. More than that
@@ -161,7 +163,7 @@ impl Contestant {
             opens: 0,
             messages: 0,
             short_records: 0,
-            short_records_per_turn: short_records_per_turn(plan),
+            short_records_per_turn: short_records_per_turn(slots, plan.pipeline_max()),
             later: VecDeque::with_capacity(slots),
             deferred: Table::filled(false, slots),
             next_address: index.index(),
@@ -230,12 +232,11 @@ impl Contestant {
     }
 
     /// What may still be looked at in this turn of what comes after handshakes.
-    pub fn allowance(&mut self, turn: u64, has_rivals: bool) -> Allowance {
+    pub fn allowance(&mut self, turn: u64) -> Allowance {
         self.enter_turn(turn);
-        let most = if has_rivals { self.short_records_per_turn } else { u32::MAX };
         Allowance {
             messages: MESSAGES_PER_TURN - self.messages,
-            short_records: most.saturating_sub(self.short_records),
+            short_records: self.short_records_per_turn - self.short_records,
         }
     }
 
@@ -735,6 +736,12 @@ const _: () = assert!(
 mod tests {
     use super::*;
     use crate::engine::http::RequestTemplate;
+
+    #[test]
+    fn short_records_make_no_turn_late_however_many_connections_there_are() {
+        let of = short_records_per_turn;
+        assert_eq!([of(64, 1), of(400, 4), of(400, 16), of(40_000, 64)], [4_096, 6_400, 12_288, 12_288]);
+    }
 
     fn targets(silent: &[bool]) -> Vec<Target> {
         let target = |(index, is_silent): (usize, &bool)| {

@@ -77,10 +77,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Opens the records in a buffer, and gives what is in them to who reads it.
     fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
-        let has_rivals = self.contestants.len() > 1;
         let contestant = &mut self.contestants[index];
         let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
-        let allowance = contestant.allowance(self.turn, has_rivals);
+        let allowance = contestant.allowance(self.turn);
         let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
         let (timeouts, now) = (&self.timeouts, self.now);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
