@@ -323,5 +323,7 @@ fn is_split_anew(ours: &Control, found: &Control) -> bool {
 fn is_played_on(base: &Control, ours: &Control) -> bool {
     let on = |control: &Control| matches!(control.state, State::Armed | State::Running);
     let split = |control: &Control| (control.round, control.timeline.splits.clone(), control.timeline.pauses.clone());
-    base == ours || (on(base) && on(ours) && split(base) == split(ours))
+    // The end of its plan is the same for all, whoever has heard of it.
+    let has_ended = ours.state == State::Draining && ours.timeline.stopped_at.is_none();
+    base == ours || (on(base) && (on(ours) || has_ended) && split(base) == split(ours))
 }
