@@ -230,6 +230,35 @@ async fn whoever_ends_a_round_upon_somebody_elses_document_is_told_that_generato
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_put_upon_somebody_elses_document_also_where_that_is_shown_already_and_the_database_is_locked() {
+    for (stop, state) in [(Change::Pause, State::Paused), (Change::Stop, State::Draining)] {
+        let (stage, theirs) = with_their_document().await;
+        // What generators would take back in no document of ours.
+        let split = Change::Split { at: stage.now + 3 * SECOND, generators: vec!["g2".to_owned(), "g1".to_owned()] };
+        let theirs = change(&theirs, split, stage.now).expect("it is legal");
+        stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+        stage.turn().await;
+        let status = stage.controller.status();
+        assert!(status.conflict.is_some(), "it is shown: {status:?}");
+        match stop {
+            Change::Pause => {
+                let lock = stage.lock_database();
+                let made = stage.stop_at_once(stop.clone()).await;
+                assert_eq!((made.unpublished, made.unsaved.is_some()), (None, true));
+                drop(lock);
+            }
+            _ => assert_eq!(stage.change(stop.clone()).await.unpublished, None),
+        }
+        let found = stage.published().expect("a document");
+        follows(&theirs, &found).expect("generators follow it");
+        assert_eq!((stage.control().state, found.state), (state, state));
+        assert!(stage.controller.status().conflict.is_some(), "it is still somebody else's");
+        stage.take_over().await;
+        assert_eq!((stage.control().state, &stage.control().timeline.splits), (state, &theirs.timeline.splits));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_is_refused_upon_their_document_is_told_until_it_is_put_there_or_nobody_wants_it() {
     let (mut stage, goes_on) = with_a_pause_that_is_refused().await;
     let lost = stage.controller.adopt(&stage.by(&stage.ada), stage.now).await.expect_err("it would be lost");
@@ -327,22 +356,30 @@ async fn what_was_closed_and_left_while_cut_off_is_so_in_somebody_elses_newer_do
     stage.run().await;
     let theirs = (*stage.control()).clone();
     stage.redis.kill();
+    stage.change_unheard(Change::Halt { halted: true }).await;
+    stage.change_unheard(Change::Halt { halted: false }).await;
+    assert_eq!(stage.untold().await, "[]", "nobody wants it any more");
     let (accounts, controller) = (stage.controller.accounts(), &stage.controller);
     let alice = accounts.user_named("alice").await.expect("users").expect("alice");
     let moved = controller.set_endpoint(&alice, "127.0.0.1:8085", &stage.by(&alice), stage.now).await;
     assert!(moved.expect("it is saved").untold.is_some(), "she is told that nobody goes there yet");
     let mut settings = (*controller.settings()).clone();
     settings.policy.deny = vec!["127.0.0.9".parse().expect("an entry")];
+    settings.policy.allow = vec!["127.0.0.0/9".parse().expect("a network")];
     let made = controller.save_settings(None, settings, &stage.by(&stage.ada), stage.now).await;
     assert!(made.expect("saved").is_some_and(|made| made.unpublished.is_some()), "nobody is told");
     stage.turn().await;
     let told = stage.told().await.expect("it is told");
-    assert!(told.contains("alice has left http://127.0.0.1:8081/, 127.0.0.9/32 was denied"), "{told}");
+    assert!(
+        told.contains("alice has left http://127.0.0.1:8081/, 127.0.0.9/32 was denied, 127.0.0.0/8 was closed"),
+        "{told}"
+    );
     stage.reopen().await;
     let newer = stage.control().revision + 2;
     stage.back_with(theirs, newer);
     let found = stage.turn_until("what is closed", |found| !found.contest.policy.deny.is_empty()).await;
     assert_eq!(found.contest.contestants[0].endpoint.port, 8085);
+    assert_eq!(found.contest.policy.allow, stage.control().contest.policy.allow);
     assert_eq!(found.left_out, BTreeSet::from([THEIRS.to_owned()]), "and nothing else is changed");
     assert!(stage.controller.status().conflict.is_some(), "it is still somebody else's");
     stage.turn().await;

@@ -225,3 +225,24 @@ async fn what_a_generator_has_split_while_this_dashboard_was_cut_off_is_taken_ov
     assert_eq!((ours.state, &ours.timeline.splits), (State::Running, &theirs.timeline.splits), "neither is lost");
     assert_eq!((stage.controller.status().conflict, published.as_ref()), (None, Some(&*ours)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_generator_has_split_is_taken_over_also_where_the_plan_ends_before_this_dashboard_hears_of_it() {
+    let mut stage = Stage::new().await;
+    let (round, _) = stage.two_play().await;
+    let publisher = stage.join(round, &["alice"]);
+    let running = stage.control();
+    let split = Change::Split { at: stage.now + 20 * SECOND, generators: vec!["g1".to_owned()] };
+    let theirs = change(&running, split, stage.now).expect("it is legal");
+    stage.redis.kill();
+    stage.turn_at(stage.now + 60 * SECOND).await;
+    assert_eq!(stage.control().state, State::Draining);
+    stage.redis.restart();
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    stage.until_redis_answers().await;
+    stage.turn().await;
+    let ours = stage.control();
+    assert_eq!((ours.state, &ours.timeline.splits), (State::Draining, &theirs.timeline.splits), "neither is lost");
+    assert_eq!((stage.controller.status().conflict, stage.published().as_ref()), (None, Some(&*ours)));
+    drop(publisher);
+}

@@ -84,7 +84,12 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         let control = scoreboard.read_control(contest)?;
         let seen = scoreboard.read_generators(contest)?;
         let now = Clock::now().utc_base.saturating_add_signed(offset_us);
-        let Some(control) = control else { break (StopStatus::default(), None) };
+        let Some(control) = control else {
+            return Err(Failed::Message(format!(
+                "Redis has lost the document of {contest:?} since it was stopped, and nobody knows who has heard: stop it again, or \
+                 each generator on its machine by SIGUSR1"
+            )));
+        };
         let mut said = StopStatus::of(&control, revision, &seen, &RoundStreams::new(), now);
         let rounds: BTreeSet<RoundId> = said.silent.iter().map(|one| one.round).collect();
         if !rounds.is_empty() {
@@ -94,7 +99,7 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         runs.extend(said.silent.iter().filter(|one| one.until.is_none()).map(|one| one.id.clone()));
         let timeout = if runs.is_empty() { HEARD_TIMEOUT } else { RUN_TIMEOUT };
         if said.is_whole() || begun.elapsed() >= timeout {
-            break (said, Some(control));
+            break (said, control);
         }
         thread::sleep(LOOK);
     };
@@ -115,7 +120,7 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
     }
     let mut next = "Stop them on their machines, by SIGUSR1 (at once) or SIGTERM".to_owned();
     if !said.silent.is_empty() {
-        let names: Vec<String> = said.silent.iter().map(|one| name(one, newest.as_ref())).collect();
+        let names: Vec<String> = said.silent.iter().map(|one| name(one, &newest)).collect();
         troubles.push(format!(
             "these have played a round and are not heard: {}; one that does not reach Redis plays on by what it knows",
             names.join(", ")
@@ -132,12 +137,25 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
 }
 
 /// Who it is, and what it may play where that is not the round of the document.
-fn name(one: &MayPlay, newest: Option<&Control>) -> String {
+fn name(one: &MayPlay, newest: &Control) -> String {
     match one.until {
         None => format!("the run of stream {}", one.id),
-        Some(until) if newest.is_some_and(|control| control.earlier.iter().any(|it| it.round == one.round)) => {
+        Some(until) if newest.earlier.iter().any(|it| it.round == one.round) => {
             format!("{} (of an earlier round, until {})", one.id, instant(until))
         }
         Some(_) => one.id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_testkit::RedisServer;
+
+    #[test]
+    fn a_document_that_goes_while_generators_are_waited_for_is_no_success() {
+        let server = RedisServer::start();
+        let lost = wait_until_heard(&mut server.scoreboard(), "cup", 7).expect_err("nobody knows who has heard");
+        assert!(lost.to_string().contains("Redis has lost the document of \"cup\""), "{lost}");
     }
 }

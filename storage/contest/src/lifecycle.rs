@@ -17,7 +17,7 @@ use crate::contest::{Contest, Contestant};
 use crate::control::{Control, check_generators};
 use crate::endpoint::{Endpoint, Host};
 use crate::names::is_name;
-use crate::policy::Policy;
+use crate::policy::{ENTRIES_MAX, Policy};
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::timeline::{
@@ -172,7 +172,14 @@ pub fn change(control: &Control, change: Change, now: UtcUs) -> Result<Control, 
         (Change::Endpoint { contestant, endpoint }, _) => move_contestant(&mut next, &contestant, endpoint, now)?,
         (Change::Park { contestant, parked }, _) => park(&mut next, contestant, parked)?,
         (Change::Halt { halted }, _) => next.halted = halted,
-        (Change::Policy(policy), _) => next.contest.policy = policy,
+        (Change::Policy(policy), _) => {
+            // Nobody could read a longer list.
+            let lists = [("allow", policy.allow.len()), ("deny", policy.deny.len())];
+            if let Some((list, _)) = lists.into_iter().find(|(_, length)| *length > ENTRIES_MAX) {
+                return Err(Refusal::Entries(list));
+            }
+            next.contest.policy = policy;
+        }
         (change, state) => return Err(Refusal::State { change: change.name(), state }),
     }
     Ok(next)

@@ -271,8 +271,31 @@ impl Policy {
         policy
     }
 
+    /// This policy with a network closed as far as another policy does not open it, and all else as open as it is.
+    #[must_use]
+    pub fn closed_as(&self, other: &Policy, network: &Network) -> Policy {
+        let mut policy = self.clone();
+        policy.allow.clear();
+        for entry in &self.allow {
+            let common =
+                entry.common(network).filter(|common| self.opens_all_of(common) && !other.opens_all_of(common));
+            let Some(common) = common else {
+                policy.allow.push(*entry);
+                continue;
+            };
+            let beside = entry.without(network).into_iter().filter(|rest| self.opens_all_of(rest));
+            let within = other.allow.iter().filter_map(|opened| opened.common(&common));
+            for rest in beside.chain(within.filter(|rest| other.opens_all_of(rest))) {
+                if !policy.allow.contains(&rest) {
+                    policy.allow.push(rest);
+                }
+            }
+        }
+        policy
+    }
+
     /// Whether one network of `allow` holds this one whole, and says so of ranges that are only opened by name.
-    fn opens_all_of(&self, network: &Network) -> bool {
+    pub fn opens_all_of(&self, network: &Network) -> bool {
         let explicit = special::opened_by_itself(network);
         let opens = |above: &Network| above.covers(network) && explicit.is_none_or(|range| range.network.covers(above));
         self.allow.iter().any(opens)

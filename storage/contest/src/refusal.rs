@@ -1,7 +1,7 @@
 //! Why a change is refused, or a document not applied: each a message with its cause and the next step.
 
 use crate::contest::instant;
-use crate::policy::PolicyError;
+use crate::policy::{ENTRIES_MAX, PolicyError};
 use crate::state::State;
 use crate::timeline::{DeadlineName, EVENTS_MAX, GENERATORS_MAX};
 use flowtest_contract::RoundId;
@@ -74,6 +74,8 @@ pub enum Refusal {
          `allow_shared = true` in [policy]"
     )]
     Shared { contestant: String, other: String },
+    #[error("`{0}` of its policy would have more than {ENTRIES_MAX} entries: write wider networks there")]
+    Entries(&'static str),
     #[error("the control document contradicts itself, for {0}: publish it again")]
     Document(&'static str),
     #[error("revision {theirs} does not follow revision {ours}: publish the newest document with a higher number")]

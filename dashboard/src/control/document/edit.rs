@@ -70,7 +70,7 @@ impl Edit<'_> {
             // Above whatever Redis has seen, or no generator would follow.
             let foreign = document.known().foreign_revision();
             next.revision = next.revision.max(foreign.saturating_add(1));
-            if let Some(made) = self.save(Some(current.revision), next, what, by, now).await? {
+            if let Some(made) = self.save(Some(current.revision), next, Some(&change), what, by, now).await? {
                 return Ok(made);
             }
         }
@@ -83,11 +83,12 @@ impl Edit<'_> {
     }
 
     /// Saves a document that was made upon the revision `base`, and publishes it. Nothing when an urgent change came
-    /// meanwhile, upon which it is to be made again.
+    /// meanwhile, upon which it is to be made again. `change`: by which it was made, where it was one.
     pub(super) async fn save(
         &self,
         base: Option<u64>,
         next: Control,
+        change: Option<&Change>,
         what: &str,
         by: &Actor,
         now: UtcUs,
@@ -104,7 +105,7 @@ impl Edit<'_> {
         }
         saved?;
         let next = Arc::new(next);
-        let Some(stops) = document.commit(base, &next) else { return Ok(None) };
+        let Some(stops) = document.commit(base, &next, change) else { return Ok(None) };
         // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
@@ -157,7 +158,7 @@ impl Edit<'_> {
                 }
                 let mut found = stopped.unwrap_or(found);
                 found.revision = found.revision.max(ours.map_or(0, |ours| ours + u64::from(found.revision <= ours)));
-                let made = self.save(ours, found, "The document in Redis was taken over.", by, now).await?;
+                let made = self.save(ours, found, None, "The document in Redis was taken over.", by, now).await?;
                 made.ok_or_else(|| {
                     ChangeError::Unfit("traffic was stopped meanwhile: look, then decide again".to_owned())
                 })
@@ -194,8 +195,8 @@ impl Edit<'_> {
                 return Ok(None);
             }
         }
-        self.save(Some(ours.revision), split_as(&ours, found), "A generator has split the requests anew.", by, now)
-            .await
+        let what = "A generator has split the requests anew.";
+        self.save(Some(ours.revision), split_as(&ours, found), None, what, by, now).await
     }
 
     /// Saves the settings. `expected` as for [`Edit::change`]. Each saving is a revision of the control document, so
@@ -323,5 +324,7 @@ fn is_split_anew(ours: &Control, found: &Control) -> bool {
 fn is_played_on(base: &Control, ours: &Control) -> bool {
     let on = |control: &Control| matches!(control.state, State::Armed | State::Running);
     let split = |control: &Control| (control.round, control.timeline.splits.clone(), control.timeline.pauses.clone());
-    base == ours || (on(base) && on(ours) && split(base) == split(ours))
+    // The end of its plan is the same for all, whoever has heard of it.
+    let has_ended = ours.state == State::Draining && ours.timeline.stopped_at.is_none();
+    base == ours || (on(base) && (on(ours) || has_ended) && split(base) == split(ours))
 }

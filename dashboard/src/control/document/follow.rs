@@ -37,7 +37,7 @@ impl Edit<'_> {
             (None, None) => Ok(None),
             (None, Some(contest)) => {
                 let control = Control { ids: roster.ids.clone(), since: roster.since.clone(), ..Control::new(contest) };
-                self.save(None, control, "The contest was opened.", by, now).await
+                self.save(None, control, None, "The contest was opened.", by, now).await
             }
             // Nobody is left: the draft stays, and arming is refused.
             (Some(_), None) => Ok(None),

@@ -30,6 +30,7 @@ use super::show::{self, Show};
 use super::stored::Stored;
 use crate::live::Facts;
 use flowtest_accounts::{Accounts, Actor, ControlRevision, Endpoint as Named, NewRound, UserId};
+use flowtest_contest::lifecycle::Change;
 use flowtest_contest::policy::Denied;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::Deadlines;
@@ -108,7 +109,7 @@ impl Known {
         self.conflict.as_ref().and_then(|conflict| conflict.revision).unwrap_or(0)
     }
 
-    /// A change was made here: what Redis held of somebody else may be replaced.
+    /// A change was made here that is no stop: what Redis held of somebody else may be replaced.
     fn decide(&mut self) {
         self.refused.clear();
         self.decided = self.conflict.take().and_then(|conflict| conflict.found).or_else(|| self.decided.take());
@@ -320,14 +321,16 @@ impl Document {
     }
 
     /// Puts a document in force that was made upon the revision `base` and is saved, and says what it stops. None when an urgent
-    /// change came meanwhile.
-    fn commit(&self, base: Option<u64>, next: &Arc<Control>) -> Option<Vec<Stop>> {
+    /// change came meanwhile. `change`: by which it was made, where it was one.
+    fn commit(&self, base: Option<u64>, next: &Arc<Control>, change: Option<&Change>) -> Option<Vec<Stop>> {
         let mut known = self.known();
         known.saved = Some(next.revision);
         if self.control().map(|control| control.revision) != base {
             return None;
         }
-        known.decide();
+        if !change.is_some_and(stops::is_stop) {
+            known.decide();
+        }
         Some(self.set_in_force(&mut known, next))
     }
 
@@ -335,7 +338,8 @@ impl Document {
     fn set_in_force(&self, known: &mut Known, next: &Arc<Control>) -> Vec<Stop> {
         let before = self.control.send_replace(Some(Arc::clone(next)));
         let stops = before.map_or_else(Vec::new, |before| Stop::between(&before, next));
-        known.untold.retain(|stop| !stops.contains(stop));
+        // What nobody wants any more is not told later either.
+        known.untold.retain(|stop| stop.holds(next) && !stops.contains(stop));
         known.untold.extend(stops.iter().cloned());
         self.facts.set_control(next);
         stops

@@ -109,9 +109,12 @@ impl Document {
         until: Instant,
         now: UtcUs,
     ) -> Result<Held, LinkError> {
-        let (held, decided, told) = {
+        let (held, decided, told, shown) = {
             let known = self.known();
-            (known.held.clone(), known.decided.clone(), known.untold.clone())
+            let shown = known.conflict.as_ref().and_then(|conflict| conflict.found.clone());
+            // A stop is put upon what was shown as somebody else's, and asks the database nothing.
+            let shown = shown.filter(|_| !known.untold.is_empty());
+            (known.held.clone(), known.decided.clone(), known.untold.clone(), shown)
         };
         let (ours, untold, own_stop) = (Arc::clone(control), told.clone(), Arc::clone(&self.own_stop));
         let put = self.link.call(move |scoreboard| {
@@ -123,7 +126,7 @@ impl Document {
             };
             let is_own = |found: &Control| own_stop.lock().as_deref() == Some(found);
             let others_stop = decided.as_deref().filter(|decided| decided.halted && !is_own(decided));
-            let is_foreign = |found: &Control| foreign.as_deref() == Some(found);
+            let is_foreign = |found: &Control| [foreign.as_deref(), shown.as_deref()].contains(&Some(found));
             put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, is_foreign, upon)
         });
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
@@ -227,7 +230,7 @@ impl Conflict {
         let message = format!(
             "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
              contest, or a backup was restored. Take over what Redis holds after a restored backup: it is what generators \
-             play by; any change here goes on from the database instead.",
+             play by. A stop is put upon it; any other change here goes on from the database instead.",
             found.revision, ours.revision
         );
         Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
@@ -237,7 +240,7 @@ impl Conflict {
         let message = format!(
             "Redis holds a revision {} of the control document that this database (at {}) has never saved: another \
              dashboard runs on a copy of the database, or a backup was restored. End the other one; then take over what \
-             Redis holds: it is what generators play by. Any change here goes on from the database instead.",
+             Redis holds: it is what generators play by. A stop is put upon it; any other change here goes on from the database instead.",
             found.revision, ours.revision
         );
         Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }

@@ -2,7 +2,7 @@
 //! is nothing but a stop. Pure.
 
 use flowtest_contest::lifecycle::{self, Change};
-use flowtest_contest::policy::{Denied, ENTRIES_MAX, Network, Policy};
+use flowtest_contest::policy::{Denied, Network, Policy};
 use flowtest_contest::{Control, Endpoint, Refusal, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
@@ -54,7 +54,7 @@ impl Stop {
         let parked = next.parked.difference(&before.parked).cloned().map(Stop::Park);
         let (was, is) = (&before.contest.policy, &next.contest.policy);
         let denied = is.deny.iter().filter(|entry| !was.deny.contains(entry)).copied().map(Stop::Deny);
-        let closed = was.allow.iter().filter(|network| !is.allow.contains(network)).copied().map(Stop::Disallow);
+        let closed = was.allow.iter().filter(|network| !is.opens_all_of(network)).copied().map(Stop::Disallow);
         let left = before.contest.contestants.iter().filter_map(|one| {
             let is_left = is_played(next) && endpoint(next, &one.name).is_some_and(|now| *now != one.endpoint);
             is_left.then(|| Stop::Leave { contestant: one.name.clone(), endpoint: one.endpoint.clone() })
@@ -79,7 +79,7 @@ impl Stop {
             Stop::Abort(round) => is_over(round, &[Aborted, Draft]),
             Stop::Park(name) => ours.parked.contains(name),
             Stop::Deny(entry) => ours.contest.policy.deny.contains(entry),
-            Stop::Disallow(network) => !ours.contest.policy.allow.contains(network),
+            Stop::Disallow(network) => !ours.contest.policy.opens_all_of(network),
             Stop::Leave { contestant, endpoint: left } => {
                 is_played(ours) && endpoint(ours, contestant).is_some_and(|now| now != left)
             }
@@ -98,12 +98,11 @@ impl Stop {
             Stop::End(round) => goes_on(round, &[Armed, Running, Paused]),
             Stop::Abort(round) => goes_on(round, &[Armed, Running, Paused, Draining]),
             Stop::Park(name) => endpoint(found, name).is_some() && !found.parked.contains(name) && is_same(name),
-            Stop::Deny(entry) => {
-                let deny = &found.contest.policy.deny;
-                // Nobody could read a longer list.
-                !deny.contains(entry) && deny.len() < ENTRIES_MAX
+            Stop::Deny(entry) => !found.contest.policy.deny.contains(entry),
+            Stop::Disallow(network) => {
+                let policy = &found.contest.policy;
+                policy.closed_as(&ours.contest.policy, network) != *policy
             }
-            Stop::Disallow(network) => found.contest.policy.allow.contains(network),
             Stop::Leave { contestant, endpoint: left } => {
                 is_played(found) && endpoint(found, contestant) == Some(left) && is_same(contestant)
             }
@@ -124,13 +123,7 @@ impl Stop {
                 let deny = policy.deny.iter().chain([entry]).copied().collect();
                 Change::Policy(Policy { deny, ..policy.clone() })
             }
-            Stop::Disallow(network) => {
-                let stays = policy.allow.iter().filter(|other| *other != network);
-                // Of a network that was made narrower the rest is closed.
-                let within = ours.contest.policy.allow.iter().filter(|other| network.covers(other));
-                let allow = stays.chain(within.filter(|other| !policy.allow.contains(other))).copied().collect();
-                Change::Policy(Policy { allow, ..policy.clone() })
-            }
+            Stop::Disallow(network) => Change::Policy(policy.closed_as(&ours.contest.policy, network)),
             Stop::Leave { contestant, .. } => {
                 Change::Endpoint { contestant: contestant.clone(), endpoint: endpoint(ours, contestant)?.clone() }
             }
@@ -150,6 +143,11 @@ impl Stop {
             Stop::Leave { contestant, endpoint } => format!("{contestant} has left {endpoint}"),
         }
     }
+}
+
+/// Whether a change stops traffic, and decides nothing else: somebody else's document is not replaced by it.
+pub(super) fn is_stop(change: &Change) -> bool {
+    matches!(change, Change::Halt { halted: true } | Change::Pause | Change::Stop | Change::Abort)
 }
 
 /// What our document still says of these stops, as parts of one sentence. None: nobody wants any of them any more.
@@ -229,6 +227,7 @@ pub(super) fn is_stop_of(ours: &Control, found: &Control) -> bool {
 mod tests {
     use super::*;
     use flowtest_contest::Contest;
+    use flowtest_contest::policy::ENTRIES_MAX;
 
     const SECOND: u64 = 1_000_000;
     const NOW: UtcUs = UtcUs(1_796_119_200 * SECOND);
@@ -308,12 +307,52 @@ mod tests {
         // What they have opened and closed since is theirs.
         theirs = made(&theirs, [Change::Policy(of(&["10.0.0.0/8", "fd00::/8"], &["10.0.7.0/24"]))], 21);
         let stopped = stopped_as(&ours, &stops, &theirs, NOW + 22 * SECOND).expect("it is due");
-        assert_eq!(stopped.contest.policy, of(&["fd00::/8", "10.0.0.0/9"], &["10.0.7.0/24", "10.0.9.0/24"]));
+        assert_eq!(stopped.contest.policy, of(&["10.0.0.0/9", "fd00::/8"], &["10.0.7.0/24", "10.0.9.0/24"]));
         assert_eq!(stopped_as(&ours, &stops, &stopped, NOW + 22 * SECOND), None, "once");
         let again = made(&ours, [Change::Policy(of(&["10.0.0.0/8"], &[]))], 23);
         assert_eq!((message(&stops, &again), stopped_as(&again, &stops, &theirs, NOW)), (None, None), "open again");
         let full = made(&theirs, [Change::Policy(of(&["10.0.0.0/9"], &["10.0.7.0/24"; ENTRIES_MAX]))], 21);
         assert_eq!(stopped_as(&ours, &stops, &full, NOW), None, "nobody could read one entry more");
+        assert_eq!(refusals(&ours, &stops, &full, NOW), [Refusal::Entries("deny")], "and that is told");
+    }
+
+    #[test]
+    fn a_network_is_closed_by_what_entries_cover_and_not_by_their_text() {
+        let of = |allow: &[&str]| Policy {
+            allow: allow.iter().map(|text| text.parse().expect("a network")).collect(),
+            ..Policy::default()
+        };
+        let with = |allow: &[&str]| made(&running(), [Change::Policy(of(allow))], 20);
+        // What is opened wider is closed nowhere.
+        let (narrow, wide) = (with(&["10.0.0.0/9"]), with(&["10.0.0.0/8"]));
+        assert_eq!(Stop::between(&narrow, &wide), []);
+        assert_eq!(Stop::between(&with(&["10.0.0.0/24", "10.0.1.0/24"]), &with(&["10.0.0.0/16"])), []);
+        let stops = Stop::between(&wide, &narrow);
+        assert_eq!(message(&stops, &narrow).as_deref(), Some("10.0.0.0/8 was closed"));
+        assert_eq!(message(&stops, &with(&["8.0.0.0/5"])), None, "it is open again, within a wider one");
+        // Ours, then theirs, and what becomes of that where a network was closed here.
+        let cases: &[(&str, &[&str], &[&str], &[&str])] = &[
+            // They have opened it wider meanwhile: the rest of that is theirs.
+            ("10.0.0.0/9", &[], &["10.0.0.0/8"], &["10.128.0.0/9"]),
+            ("10.0.0.0/9", &["10.0.0.0/10"], &["10.0.0.0/8"], &["10.128.0.0/9", "10.0.0.0/10"]),
+            // They have opened parts of it, of which ours opens one.
+            ("10.0.0.0/8", &["10.0.0.0/9"], &["10.1.0.0/16", "10.200.0.0/16"], &["10.1.0.0/16"]),
+            ("10.0.0.0/8", &["10.0.0.0/9", "10.0.0.0/10"], &["10.0.0.0/8"], &["10.0.0.0/9", "10.0.0.0/10"]),
+            // What opens nothing of loopback, and would by its halves.
+            ("127.0.0.0/9", &[], &["126.0.0.0/7"], &["126.0.0.0/7"]),
+            ("126.0.0.0/8", &[], &["126.0.0.0/7"], &[]),
+            ("fd00::/8", &[], &["fc00::/7", "10.0.0.0/8"], &["fc00::/8", "10.0.0.0/8"]),
+        ];
+        for (closed, ours, theirs, becomes) in cases {
+            let stops = [Stop::Disallow(closed.parse().expect("a network"))];
+            let (ours, found) = (with(ours), with(theirs));
+            let stopped = stopped_as(&ours, &stops, &found, NOW + 21 * SECOND);
+            let is_due = theirs != becomes;
+            assert_eq!(stopped.is_some(), is_due, "{closed}");
+            let stopped = stopped.unwrap_or(found);
+            assert_eq!(stopped.contest.policy, of(becomes), "{closed}");
+            assert_eq!(stopped_as(&ours, &stops, &stopped, NOW + 22 * SECOND), None, "{closed}: once");
+        }
     }
 
     #[test]

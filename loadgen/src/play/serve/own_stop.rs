@@ -52,12 +52,7 @@ impl Signals {
         let mut end_at = None;
         while !over.load(Ordering::Relaxed) {
             thread::sleep(LOOK);
-            if self.stop.swap(false, Ordering::Relaxed) {
-                self.is_stopped.store(true, Ordering::Relaxed);
-            }
-            if self.go_on.swap(false, Ordering::Relaxed) {
-                self.is_stopped.store(false, Ordering::Relaxed);
-            }
+            self.take();
             let workers = self.workers.lock();
             let Some(workers) = &*workers else { continue };
             if end.load(Ordering::Relaxed) {
@@ -76,6 +71,16 @@ impl Signals {
                 workers.change(Arc::new(plan));
                 self.changed_plan.store(true, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Does as signals have asked since the last look. Of two within one nobody knows which came last: then it stops.
+    fn take(&self) {
+        if self.go_on.swap(false, Ordering::Relaxed) {
+            self.is_stopped.store(false, Ordering::Relaxed);
+        }
+        if self.stop.swap(false, Ordering::Relaxed) {
+            self.is_stopped.store(true, Ordering::Relaxed);
         }
     }
 
@@ -183,6 +188,18 @@ impl Readings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_stop_and_a_go_on_within_one_look_the_stop_counts() {
+        let signals = Signals::default();
+        let asked = |stop: bool, go_on: bool| {
+            signals.stop.store(stop, Ordering::Relaxed);
+            signals.go_on.store(go_on, Ordering::Relaxed);
+            signals.take();
+            signals.is_stopped.load(Ordering::Relaxed)
+        };
+        assert_eq!([asked(true, true), asked(false, false), asked(false, true)], [true, true, false]);
+    }
 
     #[test]
     fn a_stop_that_is_over_before_anybody_looks_is_known_with_its_length() {

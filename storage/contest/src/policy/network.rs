@@ -64,6 +64,30 @@ impl Network {
     pub fn covers(&self, other: &Network) -> bool {
         self.prefix <= other.prefix && self.contains(other.address)
     }
+
+    /// What two blocks have in common: the narrower one, or nothing.
+    pub(super) fn common(&self, other: &Network) -> Option<Network> {
+        if self.covers(other) { Some(*other) } else { other.covers(self).then_some(*self) }
+    }
+
+    /// What is left of this block without another one, in as few blocks as that takes.
+    pub(super) fn without(&self, other: &Network) -> Vec<Network> {
+        match (other.covers(self), self.covers(other)) {
+            (true, _) => Vec::new(),
+            (false, false) => vec![*self],
+            (false, true) => self.halves().iter().flat_map(|half| half.without(other)).collect(),
+        }
+    }
+
+    /// Of a block of more than one address.
+    fn halves(&self) -> [Network; 2] {
+        let prefix = self.prefix + 1;
+        let high = match self.address {
+            IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() | (mask4(prefix) ^ mask4(self.prefix))).into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() | (mask6(prefix) ^ mask6(self.prefix))).into(),
+        };
+        [Network { address: self.address, prefix }, Network { address: high, prefix }]
+    }
 }
 
 impl FromStr for Network {
