@@ -1,6 +1,7 @@
 //! Which generators have a share of the round that is on, and since when: what the document says, held against what they say
 //! themselves. Pure.
 
+use super::instant;
 use super::readiness::is_heard;
 use flowtest_contest::timeline::Split;
 use flowtest_contest::{Control, State};
@@ -74,8 +75,11 @@ pub fn unplayed(control: &Control, generators: &[SeenGenerator], now: UtcUs) -> 
     if control.state == State::Paused || all.is_empty() || all.iter().any(plays) {
         return None;
     }
-    let why: Vec<String> =
-        all.iter().take(NAMED_MAX).map(|one| format!("{} {}", one.id, one.state.message())).collect();
+    let why = all.iter().take(NAMED_MAX).map(|one| {
+        let at = one.state.at().map_or_else(String::new, |at| format!(" {}", instant::rfc3339(at)));
+        format!("{} {}{at}", one.id, one.state.message())
+    });
+    let why: Vec<String> = why.collect();
     let more = all.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let why = why.join("; ");
@@ -252,6 +256,8 @@ mod tests {
         assert_eq!(told(15, &[plays(15), cannot.clone()]), None);
         let message = told(15, &[cannot]).expect("nobody plays");
         assert!(message.contains("g1 is not heard") && message.contains("g2 plays nothing: no disk"), "{message}");
+        let message = told(30, &[]).expect("nobody is there");
+        assert!(message.contains(&format!("g3 played until {}", instant::rfc3339(at(24)))), "{message}");
         // Those that are ready before the start will play.
         assert_eq!(told(5, &[seen("g1", at(5), None)]), None);
         assert!(told(5, &[]).expect("nobody is there").contains("g3 is not heard"));

@@ -226,6 +226,16 @@ async fn draining(site: &Site) -> (RoundId, UtcUs) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_that_lies_ahead_is_taken_back_also_while_a_round_drains() {
+    let (site, _) = Site::with_alice().await;
+    let mut ada = site.admin("ada").await;
+    ada.follow("/setting/freeze", &[("at", "+3h")]).await.says("The board freezes at");
+    draining(&site).await;
+    ada.follow("/setting/unfreeze", &[]).await.says("Everybody sees the board as it is");
+    assert_eq!(site.app.controller.show().freeze_at, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
     let (site, _) = Site::with_alice().await;
     let mut ada = site.admin("ada").await;

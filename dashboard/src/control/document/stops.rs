@@ -331,7 +331,8 @@ mod tests {
         assert_eq!(message(&stops, &narrow).as_deref(), Some("10.0.0.0/8 was closed"));
         assert_eq!(message(&stops, &with(&["8.0.0.0/5"])), None, "it is open again, within a wider one");
         // Ours, then theirs, and what becomes of that where a network was closed here.
-        let cases: &[(&str, &[&str], &[&str], &[&str])] = &[
+        type Networks = &'static [&'static str];
+        let cases: &[(&str, Networks, Networks, Networks)] = &[
             // They have opened it wider meanwhile: the rest of that is theirs.
             ("10.0.0.0/9", &[], &["10.0.0.0/8"], &["10.128.0.0/9"]),
             ("10.0.0.0/9", &["10.0.0.0/10"], &["10.0.0.0/8"], &["10.128.0.0/9", "10.0.0.0/10"]),

@@ -1,6 +1,6 @@
 //! From nothing to the first round: what is there, and of what is missing the next step as a command or a button. Pure.
 
-use crate::control::readiness::{self, House, Situation};
+use crate::control::readiness::{self, House, Mark, Situation};
 use crate::views::format;
 use crate::views::setting::GuideStep;
 
@@ -33,15 +33,17 @@ pub(super) fn steps(situation: &Situation, known: Known<'_>) -> Vec<GuideStep> {
         networks(situation, known),
         house(situation),
     ];
-    let arm = arm(before.iter().all(|step| step.done));
+    let is_go = readiness::verdict(&readiness::checks(situation)) != Mark::No;
+    let arm = arm(before.iter().all(|step| step.done), is_go);
     before.into_iter().chain([arm]).collect()
 }
 
 /// The last one, which ends the list.
-fn arm(is_next: bool) -> GuideStep {
-    let text = match is_next {
-        true => "All is there: choose a start, and press Arm.",
-        false => "Comes last: a start is chosen, and the round begins by itself.",
+fn arm(is_next: bool, is_go: bool) -> GuideStep {
+    let text = match (is_next, is_go) {
+        (true, true) => "All is there: choose a start, and press Arm.",
+        (true, false) => "All is named, and it is NO-GO: the list of what is ready says what is missing.",
+        (false, _) => "Comes last: a start is chosen, and the round begins by itself.",
     };
     GuideStep { link: Some(("/setting#round".to_owned(), "To the round")), ..step(false, "Arm", text) }
 }
@@ -190,6 +192,14 @@ mod tests {
         };
         assert!(!networks(NEW).done && networks(NEW).text.contains("Public addresses alone"));
         assert!(networks(Known { allows_private: true, ..NEW }).done);
+    }
+
+    #[test]
+    fn all_is_there_is_said_with_go_alone() {
+        assert!(arm(true, true).text.contains("press Arm"));
+        assert!(arm(true, false).text.contains("NO-GO"));
+        let of_nothing = steps(&Situation::default(), NEW);
+        assert!(of_nothing.last().is_some_and(|step| step.text.starts_with("Comes last")), "{of_nothing:?}");
     }
 
     #[test]

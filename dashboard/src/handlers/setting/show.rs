@@ -70,7 +70,10 @@ pub async fn freeze_board(req: &mut Request, depot: &mut Depot, res: &mut Respon
 
 #[handler]
 pub async fn unfreeze_board(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
-    if let Some(round) = App::of(depot).controller.hides_result().await? {
+    let app = App::of(depot);
+    // A freeze that lies ahead hides nothing yet.
+    let is_frozen = app.controller.show().waiting(waits(app)).frozen_at(app.now()).is_some();
+    if is_frozen && let Some(round) = app.controller.hides_result().await? {
         return frame::refused(depot, res, PATH, hides_result(round));
     }
     set(req, depot, res, |show| Ok(show.unfreeze()), "Everybody sees the board as it is.").await
