@@ -187,9 +187,11 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
 #[test]
 fn whoever_decides_may_die_in_mid_climb_and_each_is_found_within_five_percent() {
     // A p99 is what a machine makes of it: judged in one of two plays.
+    // Seventeen steps end their searches, and some may be held again on a machine with other work.
+    const STEPS: u64 = 20;
     let capacities = [("b", 260), ("c", 420), ("d", 640)];
-    let Some(first) = climb(&capacities, 17, true) else { return };
-    let second = climb(&capacities, 17, true);
+    let Some(first) = climb(&capacities, STEPS, true) else { return };
+    let second = climb(&capacities, STEPS, true);
     assert!(second.is_none(), "{first}\nand then {}", second.unwrap_or_default());
 }
 
