@@ -168,6 +168,7 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 frozen_at: None,
                 revealed: false,
                 reveal_waits: None,
+                hides: None,
             }),
             due: Some(Due {
                 version: "v1",
@@ -689,6 +690,7 @@ fn setting(layout: Layout) -> SettingPage {
             freeze: Field::default(),
             reveals_at_ms: Some(NOW_MS + 2_400_000),
             reveal_waits: None,
+            hides: None,
             reveal: Field::default(),
             show_version: 4,
             past: vec![PastRound {
