@@ -168,7 +168,6 @@ pub(crate) fn layout(page: Page, title: &str, role: Option<Role>) -> Layout {
                 frozen_at: None,
                 revealed: false,
                 reveal_waits: None,
-                hides: None,
             }),
             due: Some(Due {
                 version: "v1",
