@@ -419,6 +419,8 @@ export function chartPage(feed) {
     const all = inCategory(feed.standings());
     lines.choose(chosen());
     lines.draw();
+    // Another instant, or another round.
+    [table.store, table.until] = [lines.store, lines.until];
     table.show(wanted ? all.filter((line) => `${line.display_name} ${line.name}`.toLocaleLowerCase().includes(wanted)) : all);
     compare.show();
     climb.show(all);

@@ -126,15 +126,15 @@ export class History extends EventTarget {
     for (const [id, line] of this.lines) this.lines.set(id, line.filter(keep));
   }
 
-  // The points of a contestant over the last seconds, for a small curve.
-  recent(id, seconds) {
+  // The points of a contestant over the seconds before an instant, or before the newest one, for a small curve.
+  recent(id, seconds, until = Infinity) {
     const line = this.lines.get(id);
-    const last = this.times.at(-1);
-    if (!line || last === undefined) return [];
-    const from = firstFrom(this.times, last - seconds);
-    const stride = Math.max(1, Math.floor((this.times.length - from) / 60));
+    const to = firstFrom(this.times, until + .001);
+    if (!line || to === 0) return [];
+    const from = firstFrom(this.times, this.times[to - 1] - seconds);
+    const stride = Math.max(1, Math.floor((to - from) / 60));
     const taken = [];
-    for (let index = from; index < this.times.length; index += stride) if (line[index] != null) taken.push([this.times[index], line[index]]);
+    for (let index = from; index < to; index += stride) if (line[index] != null) taken.push([this.times[index], line[index]]);
     return taken;
   }
 }

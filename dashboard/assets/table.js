@@ -72,7 +72,7 @@ export class Pins extends EventTarget {
 export class Table {
   // `pins` and `store` (a History) may be absent: a projector has neither. `tints` say which line of the chart is whose.
   constructor(box, feed, { pins, store, me, tints } = {}) {
-    Object.assign(this, { box, feed, pins, store, me, tints });
+    Object.assign(this, { box, feed, pins, store, me, tints, until: Infinity });
     this.body = box.querySelector("[data-rows]");
     this.rows = new Map();
     this.order = [];
@@ -228,11 +228,12 @@ export class Table {
 
   spark(parts, tint) {
     const { line: { id }, cells: { spark: cell } } = parts;
-    // Another first instant: the server's history has come.
-    const [kind, newest] = [`${tint} ${this.store.times[0]}`, this.store.times.at(-1)];
-    if (parts.sparkKind === kind && newest - parts.sparkAt < SPARK_STEP) return;
+    const { store, until } = this;
+    // Another first instant: the server's history has come, or that of another round.
+    const [kind, newest] = [`${tint} ${store.times[0]}`, Math.min(until, store.times.at(-1) ?? 0)];
+    if (parts.sparkKind === kind && Math.abs(newest - parts.sparkAt) < SPARK_STEP) return;
     [parts.sparkKind, parts.sparkAt] = [kind, newest];
-    const d = path(this.store.recent(id, SPARK_SECONDS), SPARK_WIDTH, SPARK_HEIGHT);
+    const d = path(store.recent(id, SPARK_SECONDS, until), SPARK_WIDTH, SPARK_HEIGHT);
     let svg = cell.firstChild;
     if (!svg) {
       svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

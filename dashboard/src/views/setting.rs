@@ -255,6 +255,8 @@ pub struct RoundPanel {
     pub reveals_at_ms: Option<i64>,
     /// Why it is not, though that has come.
     pub reveal_waits: Option<RevealWait>,
+    /// Why the result is shown to nobody yet, as a sentence.
+    pub hides: Option<String>,
     /// Where that is planned to be.
     pub reveal: Field,
     /// Where a freeze is planned to be.

@@ -689,6 +689,7 @@ fn setting(layout: Layout) -> SettingPage {
             freeze: Field::default(),
             reveals_at_ms: Some(NOW_MS + 2_400_000),
             reveal_waits: None,
+            hides: None,
             reveal: Field::default(),
             show_version: 4,
             past: vec![PastRound {

@@ -241,7 +241,10 @@ async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
     let mut ada = site.admin("ada").await;
     ada.follow("/setting/freeze", &[]).await.says("The board is frozen");
     let (round, later) = draining(&site).await;
-    // Nor is its result shown before that.
+    // Nor is its result shown before that, and no lever says that it could be.
+    let page = ada.get("/setting").await;
+    page.says("Round 1 is not sealed: its last answers are being counted");
+    assert!(!page.body.contains("Show everybody the result"), "{}", page.body);
     for lever in ["/setting/reveal", "/setting/unfreeze"] {
         ada.follow(lever, &[]).await.says("Round 1 is not sealed: its last answers are being counted");
     }

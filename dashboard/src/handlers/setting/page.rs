@@ -128,6 +128,7 @@ async fn levers(
         readiness,
         round: RoundPanel {
             past: past(app, &rounds, users, control).await?,
+            hides: app.controller.hides_result().await?.map(format::hides_result),
             ..round(app, control, &status, &rounds, typed, situation)
         },
         teams,

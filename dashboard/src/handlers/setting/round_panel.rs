@@ -97,6 +97,7 @@ pub(super) fn round(
         freeze: Field::default(),
         reveals_at_ms: show.reveal_at.filter(|at| *at > now && !show.revealed).map(utc_ms),
         reveal_waits,
+        hides: None,
         reveal: Field::default(),
         show_version: app.controller.show_version(),
         invalid: rounds.iter().rev().filter_map(invalid).collect(),
