@@ -17,6 +17,7 @@ use crate::handlers::site::Site;
 use crate::live::Audience;
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
+use crate::views::format;
 use crate::views::layout::{Level, Page};
 use crate::views::screen::ScreenMade;
 use crate::views::setting::{
