@@ -31,9 +31,7 @@ const TERMS: Breakpoint = Breakpoint {
         start: 190,
         step: Step::Times(1.25),
         max: 20_000,
-        // A server at 1.05 times its capacity is later than this at the end of a hold; what a machine with other work
-        // makes of an answer is not.
-        pass: Pass { verified: 0.995, p99_us: 90_000 },
+        pass: Pass { verified: 0.995, p99_us: 60_000 },
     },
     hold_us: 3 * SECOND,
     fleet_max: None,
@@ -187,11 +185,9 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
 #[test]
 fn whoever_decides_may_die_in_mid_climb_and_each_is_found_within_five_percent() {
     // A p99 is what a machine makes of it: judged in one of two plays.
-    // Seventeen steps end their searches, and some may be held again on a machine with other work.
-    const STEPS: u64 = 20;
     let capacities = [("b", 260), ("c", 420), ("d", 640)];
-    let Some(first) = climb(&capacities, STEPS, true) else { return };
-    let second = climb(&capacities, STEPS, true);
+    let Some(first) = climb(&capacities, 17, true) else { return };
+    let second = climb(&capacities, 17, true);
     assert!(second.is_none(), "{first}\nand then {}", second.unwrap_or_default());
 }
 
