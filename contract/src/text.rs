@@ -51,6 +51,7 @@ pub fn micros(us: u64) -> String {
     }
 }
 
+/// `1.24`, `35.1`, `311`.
 pub fn three_digits(number: f64) -> String {
     match number {
         ..10.0 => format!("{number:.2}"),

@@ -88,6 +88,11 @@ impl Bounds {
 }
 
 impl Breakpoint {
+    /// Whether so many cannot begin to climb: their first step is more than somebody has said that the fleet carries.
+    pub fn is_beyond_fleet(&self, contestants: u64) -> bool {
+        self.fleet_max.is_some_and(|most| self.ladder.start.saturating_mul(contestants) > most)
+    }
+
     pub fn clock(&self, duration_us: u64, timeout_us: u64) -> StepClock {
         let step_us = self.hold_us + timeout_us + DECIDE_US;
         StepClock { step_us, count: u32::try_from(duration_us / step_us).unwrap_or(u32::MAX) }

@@ -201,11 +201,11 @@ impl Contest {
     }
 }
 
-/// Why so many contestants cannot begin to climb, if so: their first step is more than somebody has said that the fleet carries.
+/// Why so many contestants cannot begin to climb, if so: [`Breakpoint::is_beyond_fleet`].
 pub fn beyond_fleet(phases: &[Phase], contestants: u64) -> Option<String> {
     phases.iter().enumerate().find_map(|(index, phase)| match phase.load {
-        Load::Breakpoint(Breakpoint { ladder, fleet_max: Some(most), .. })
-            if ladder.start.saturating_mul(contestants) > most =>
+        Load::Breakpoint(climb @ Breakpoint { ladder, fleet_max: Some(most), .. })
+            if climb.is_beyond_fleet(contestants) =>
         {
             Some(format!(
                 "phase {} starts at {}/s for each of {contestants} contestants, and its `fleet_max` is {most}/s for all of them: \

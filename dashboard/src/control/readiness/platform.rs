@@ -212,8 +212,7 @@ fn fleet_limit(contest: &Contest, cores: u64) -> String {
 pub fn fleet_message(climb: &Breakpoint, most: u64, contestants: u64, cores: u64) -> Option<String> {
     let contestants = contestants.max(1);
     // Who cannot begin to climb is told that, and not how far it leads.
-    let first = climb.ladder.start.saturating_mul(contestants);
-    if climb.fleet_max.is_some_and(|all| first > all) {
+    if climb.is_beyond_fleet(contestants) {
         return None;
     }
     let carried = Some(cores.saturating_mul(CORE_RATE) / contestants).filter(|_| cores > 0);
