@@ -293,12 +293,16 @@ impl Controller {
 
     /// The round that keeps hidden what is frozen, and what is waited for: the room sees no result that may still change.
     pub async fn hides_result(&self) -> Result<Option<(u32, RevealWait)>, flowtest_accounts::Error> {
-        let rounds = self.accounts.rounds().await?;
+        Ok(self.hides_result_of(&self.accounts.rounds().await?))
+    }
+
+    /// The same, by rounds that were read.
+    pub fn hides_result_of(&self, rounds: &[Round]) -> Option<(u32, RevealWait)> {
         let draining = self.control().filter(|control| control.scored && control.state == State::Draining);
         let draining = draining.and_then(|control| control.round);
         let is_unsealed = |round: &&Round| Some(round.id) == draining && round.finished_at.is_none();
         let unruled = rounds.iter().find(|round| round.wants_ruling()).map(|round| (round.number, RevealWait::Ruling));
-        Ok(unruled.or_else(|| rounds.iter().find(is_unsealed).map(|round| (round.number, RevealWait::Seal))))
+        unruled.or_else(|| rounds.iter().find(is_unsealed).map(|round| (round.number, RevealWait::Seal)))
     }
 
     /// Takes the newer document of Redis as ours.

@@ -1,6 +1,6 @@
 //! From nothing to the first round: what is there, and of what is missing the next step as a command or a button. Pure.
 
-use crate::control::readiness::{self, House, Mark, Situation};
+use crate::control::readiness::{self, House, Situation};
 use crate::views::format;
 use crate::views::setting::GuideStep;
 
@@ -18,6 +18,8 @@ pub(super) struct Known<'a> {
     pub(super) is_set_up: bool,
     /// Whether a round was ever armed: then nobody needs this.
     pub(super) has_played: bool,
+    /// Nothing stands in the way of arming one.
+    pub(super) is_go: bool,
 }
 
 /// Steps in the order in which they are done; nothing once a round was played.
@@ -33,8 +35,7 @@ pub(super) fn steps(situation: &Situation, known: Known<'_>) -> Vec<GuideStep> {
         networks(situation, known),
         house(situation),
     ];
-    let is_go = readiness::verdict(&readiness::checks(situation)) != Mark::No;
-    let arm = arm(before.iter().all(|step| step.done), is_go);
+    let arm = arm(before.iter().all(|step| step.done), known.is_go);
     before.into_iter().chain([arm]).collect()
 }
 
@@ -160,6 +161,7 @@ mod tests {
         allows_private: false,
         is_set_up: false,
         has_played: false,
+        is_go: false,
     };
 
     #[test]

@@ -17,7 +17,6 @@ use crate::handlers::site::Site;
 use crate::live::Audience;
 use crate::middleware::viewer::Viewer;
 use crate::views::Field;
-use crate::views::format;
 use crate::views::layout::{Level, Page};
 use crate::views::screen::ScreenMade;
 use crate::views::setting::{
@@ -111,6 +110,8 @@ async fn levers(
     let (control, rounds) = (control.as_deref(), app.accounts.rounds().await?);
     let redis = app.config.redis.to_string();
     let invites = app.accounts.invites(now).await?;
+    let teams = teams(app, users, situation, open).await?;
+    let mut readiness = readiness(situation, &status, control, users);
     let known = Known {
         contest: &app.config.contest,
         redis: &redis,
@@ -118,9 +119,8 @@ async fn levers(
         allows_private: !app.controller.settings().policy.allow.is_empty(),
         is_set_up: *app.controller.settings() != Settings::default(),
         has_played: !rounds.is_empty(),
+        is_go: readiness.missing.is_empty(),
     };
-    let teams = teams(app, users, situation, open).await?;
-    let mut readiness = readiness(situation, &status, control, users);
     readiness.validity = app.feed.validity(&Audience::Admin);
     readiness.warnings = warnings(&readiness, situation.state, &teams.lines);
     Ok(Levers {
@@ -129,7 +129,6 @@ async fn levers(
         readiness,
         round: RoundPanel {
             past: past(app, &rounds, users, control).await?,
-            hides: app.controller.hides_result().await?.map(format::hides_result),
             ..round(app, control, &status, &rounds, typed, situation)
         },
         teams,

@@ -10,6 +10,7 @@ use crate::error::RequestError;
 use crate::handlers::convert::round_state;
 use crate::live::clock::utc_ms;
 use crate::views::Field;
+use crate::views::format;
 use crate::views::setting::{
     ArmForm, GeneratorChoice, InvalidRound, Light, MissingStream, PastRound, RoundAction, RoundPanel, ShareLine,
 };
@@ -97,7 +98,7 @@ pub(super) fn round(
         freeze: Field::default(),
         reveals_at_ms: show.reveal_at.filter(|at| *at > now && !show.revealed).map(utc_ms),
         reveal_waits,
-        hides: None,
+        hides: app.controller.hides_result_of(rounds).map(format::hides_result),
         reveal: Field::default(),
         show_version: app.controller.show_version(),
         invalid: rounds.iter().rev().filter_map(invalid).collect(),
