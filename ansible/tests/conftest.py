@@ -363,6 +363,19 @@ def pack(programs, releases, id):
     subprocess.run([str(ANSIBLE / "tasks/pack.sh"), str(programs), str(releases), id, os.uname().machine], check=True)
 
 
+def ends_alone(folder):
+    """A playbook of what sets the end of a machine, and nothing else of the role: the end is the variable `end`."""
+    playbook = folder / "ends.yml"
+    playbook.write_text("""
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: common, tasks_from: ends}
+      vars: {common_ends_at: "{{ end }}"}
+""")
+    return str(playbook), {"ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins")}
+
+
 def commands_of(document):
     """Lines of its shell blocks, with continued ones joined."""
     # Text and blocks alternate; a block's first line is its language.

@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-from conftest import ANSIBLE, Organiser, alive
+from conftest import ANSIBLE, Organiser, alive, ends_alone
 
 # (what is wrong, variables, words of the sentence)
 REFUSED = [
@@ -103,17 +103,9 @@ def test_there_is_no_go_for_machines_that_stop_in_the_round(novice, tmp_path):
 
 def test_an_end_that_has_passed_is_told_to_no_machine(novice, tmp_path):
     """It would be a timer that never rings. The one file of the role that does it, alone, and nothing is written (--check)."""
-    playbook = tmp_path / "ends.yml"
-    playbook.write_text("""
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: common, tasks_from: ends}
-      vars: {common_ends_at: "2020-01-01T01:00:00+01:00"}
-""")
-    filters = {"ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins")}
-    outcome = novice.play(str(playbook), "--check", inventory="localhost,", environment=filters)
+    playbook, filters = ends_alone(tmp_path)
+    given = ["end=2020-01-01T01:00:00+01:00"]
+    outcome = novice.play(playbook, "--connection", "local", "--check", inventory="localhost,", variables=given, environment=filters)
     outcome.refused("cloud_ends_at is 2020-01-01 00:00:00 UTC, and that has passed", "would never stop by itself", "teardown.yml")
 
 

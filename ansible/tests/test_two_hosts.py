@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ANSIBLE, PROJECT, Organiser, pack, served
+from conftest import ANSIBLE, PROJECT, Organiser, ends_alone, pack, served
 
 sys.path.insert(0, str(ANSIBLE / "filter_plugins"))
 import flowtest
@@ -110,18 +110,9 @@ def test_a_machine_stops_by_itself_when_its_end_has_come(lab):
 @pytest.mark.long
 def test_a_machine_forgets_an_end_that_is_none_any_more(novice_organiser, lab, tmp_path):
     lab.boot("ending", ENDING, "ec2-user", (novice_organiser.state / "ssh_key.pub").read_text())
-    playbook = tmp_path / "ends.yml"
-    playbook.write_text("""
-- hosts: all
-  become: true
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: common, tasks_from: ends}
-      vars: {common_ends_at: "{{ end }}"}
-""")
-    filters = {"ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins")}
-    arguments = ["-u", "ec2-user", "--private-key", str(novice_organiser.state / "ssh_key")]
-    play = lambda end: novice_organiser.play(str(playbook), *arguments, inventory=f"{ENDING},", variables=[f"end={end}"], environment=filters)
+    playbook, filters = ends_alone(tmp_path)
+    arguments = ["--become", "-u", "ec2-user", "--private-key", str(novice_organiser.state / "ssh_key")]
+    play = lambda end: novice_organiser.play(playbook, *arguments, inventory=f"{ENDING},", variables=[f"end={end}"], environment=filters)
     states = lambda: lab.shell("ending", "systemctl is-active flowtest-ends.timer; systemctl is-enabled flowtest-ends.timer").split()
     # As match_prepare reads it.
     [again] = [play for play in yaml.safe_load((ANSIBLE / "match_prepare.yml").read_text()) if play.get("name") == "Tuning again"]
