@@ -38,17 +38,20 @@ demo:
 	cargo build $(QUICK) --workspace --bins
 	build/quick/flowtest-bench demo --for $(FOR) $(STAY)
 
+# The tests of the playbooks are two suites, so that both cores play them.
+ANSIBLE := --also ansible/event 'PART=event ansible/tests/run.sh' --also ansible/rest 'PART=rest ansible/tests/run.sh'
+
 # One build for all suites: `cargo test` builds our programs, too, since tests run them.
 test:
 	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node chromium chromedriver axe-core $(MACHINES)
 	ansible/bootstrap.sh --tests
-	bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
+	bench/run-tests.py $(ANSIBLE) -- $(QUICK)
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
 	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node go chromium certutil chromedriver axe-core $(MACHINES) musl-gcc pebble
 	FLOWTEST_LONG=1 ansible/bootstrap.sh --tests
-	PROPTEST_CASES=20000 FLOWTEST_LONG=1 bench/run-tests.py --also ansible ansible/tests/run.sh -- $(QUICK)
+	PROPTEST_CASES=20000 FLOWTEST_LONG=1 bench/run-tests.py $(ANSIBLE) -- $(QUICK)
 	$(MAKE) --no-print-directory fuzz
 
 # Fuzzing needs a compiler of its own, which is nobody's duty to have: without it this says so and goes on.

@@ -44,7 +44,7 @@ ALONE = [
     "flowtest-loadgen/stress",
 ]
 # The longest of the others, so that they begin first.
-FIRST = ["flowtest-bench/rounds", "ansible", "flowtest-bench/browser", "flowtest-loadgen"]
+FIRST = ["flowtest-bench/rounds", "ansible/event", "ansible/rest", "flowtest-bench/browser", "flowtest-loadgen"]
 # Suites at the same time, and tests at the same time in each: they wait most of the time.
 CORES = len(os.sched_getaffinity(0))
 SUITES_AT_ONCE = CORES

@@ -6,6 +6,7 @@ is no way out of them, and everything in them ends with it. Never touches this m
 
 import os
 import pathlib
+import secrets
 import signal
 import socket
 import subprocess
@@ -38,6 +39,12 @@ class Lab:
         self.groups.mkdir(exist_ok=True)
         if not (self.groups / "cgroup.procs").exists():
             run("mount", "-t", "cgroup2", "cgroup2", str(self.groups))
+        self.token = secrets.token_hex(4)
+
+    def group(self, netns):
+        """A machine's branch of the control groups. They are one tree for the whole host, on which another run of these tests
+        has machines of the same addresses, so ours bear a token."""
+        return self.groups / f"flowtest-{self.token}-{netns}"
 
     def disk(self, volume, mib=4096):
         """A disk for each volume, which outlives machines as the volume does: a file behind a loop device."""
@@ -66,7 +73,7 @@ class Lab:
         run("ip", "-n", netns, "address", "add", f"{address}/16", "dev", "eth0")
         run("ip", "-n", netns, "link", "set", "eth0", "up")
         run("ip", "-n", netns, "link", "set", "lo", "up")
-        group = self.groups / f"flowtest-{netns}"
+        group = self.group(netns)
         group.mkdir(exist_ok=True)
         log = open(room.with_suffix(".log"), "wb")
         process = subprocess.Popen(
@@ -108,9 +115,9 @@ class Lab:
         run("ip", "netns", "delete", netns)
         # The kernel takes a moment to bury the last process.
         for _ in range(50):
-            subprocess.run(["find", str(self.groups / f"flowtest-{netns}"), "-depth", "-type", "d", "-delete"],
+            subprocess.run(["find", str(self.group(netns)), "-depth", "-type", "d", "-delete"],
                            check=False, capture_output=True)
-            if not (self.groups / f"flowtest-{netns}").exists():
+            if not self.group(netns).exists():
                 return
             time.sleep(0.1)
 
