@@ -99,6 +99,11 @@ def test_there_is_no_go_for_machines_that_stop_in_the_round(novice, tmp_path):
     outcome = novice.play("match_prepare.yml", inventory=on_ec2(tmp_path), variables=given)
     outcome.refused(f"NO-GO: machines stop by themselves at {soon:%Y-%m-%d %H:%M:%S UTC}, which is in less than six hours")
     assert "PLAY [Tuning again]" not in outcome.text
+    # To the west of Greenwich as to the east of it.
+    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=7)
+    given = [f"cloud_ends_at={later:%Y-%m-%dT%H:%M:%SZ}", "during_round=true"]
+    outcome = novice.play("match_prepare.yml", inventory=on_ec2(tmp_path), variables=given, environment={"TZ": "XST8"})
+    assert "PLAY [Tuning again]" in outcome.text and "machines stop by themselves" not in outcome.text, outcome.text
 
 
 def test_an_end_that_has_passed_is_told_to_no_machine(novice, tmp_path):

@@ -218,9 +218,23 @@ def test_the_tracking_follows_the_capacity_and_the_scheme_is_the_templates():
     wanted = lambda **given: templated(words["stack_wanted"], **{**words, "stack_vpc_id": "vpc-1", "stack_one_a_zone": [], "stack_four": [""] * 4, "stack_given": {}, **given})
     for capacity in (100, "100"):
         assert wanted(stack_capacity=capacity)["RequestsPerMinute"] == 100 * 60 * 8 // 10
+    # Who has set 0 in the console wants no tracking.
+    assert wanted(stack_capacity=100, stack_before={"RequestsPerMinute": "0"})["RequestsPerMinute"] is None
     nothing, internal = wanted(), wanted(stack_scheme="internal")
     assert nothing["RequestsPerMinute"] is None and nothing["Scheme"] is None and internal["Scheme"] == "internal"
     assert all({"RequestsPerMinute", "Scheme"} <= set(template(name)["Parameters"]) for name in ("ec2", "ecs"))
+
+
+@pytest.mark.parametrize(
+    ("given", "before", "is_refused"),
+    [("internal", "internet-facing", True), ("internal", "internal", False), (None, "internet-facing", False), ("internal", None, False)],
+)
+def test_the_scheme_of_a_stack_that_stands_stays(given, before, is_refused):
+    """A target group belongs to one balancer, and another scheme is another one."""
+    [refuse] = [one for one in yaml.safe_load((ANSIBLE / "tasks/stack.yml").read_text()) if one["name"].startswith("Refuse another scheme")]
+    stands = {"stack_before": {"Scheme": before} if before else {}, "stack_stands": before is not None}
+    holds = templated("{{ " + refuse["ansible.builtin.assert"]["that"] + " }}", state="present", stack_scheme=given, **stands)
+    assert holds is not is_refused
 
 
 @pytest.mark.long
