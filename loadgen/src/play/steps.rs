@@ -158,6 +158,11 @@ impl Steps {
         climbs.decide(to_judge.step, (to_judge.window.from, to_judge.window.to), measured)
     }
 
+    /// Whether it could have been decided: nobody is asked for more than the phase's `max`, or for nothing.
+    pub fn is_possible(&self, decision: &Decision) -> bool {
+        self.climbs.is_possible(decision)
+    }
+
     /// Goes on by a decision. The sentence says that we would have decided otherwise.
     pub fn hear(&mut self, decision: &Decision) -> Option<String> {
         if decision.step <= self.climbs.tried() {

@@ -25,7 +25,9 @@
 //! what was void or late, and not what was not known in time, unless that goes on and on. The same happens before a step that all
 //! of them together ask more in than somebody has said that the fleet carries.
 
-use crate::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, Trial, Unbroken};
+use crate::ladder::{
+    Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, NOT_VALID_MAX, Pass, SEARCH_STEPS_MAX, Trial, Unbroken,
+};
 use flowtest_contract::Histogram;
 use flowtest_contract::rules::UtcUs;
 use serde::{Deserialize, Serialize};
@@ -40,8 +42,6 @@ pub const DECIDE_US: u64 = 3_000_000;
 pub const HOLD_MIN: Duration = Duration::from_secs(2);
 /// A phase holds so many steps at the least.
 pub const STEPS_MIN: u32 = 3;
-/// Behind a step that fails: a rest, three halvings, each with a rest, what was found once more, and what broke once more.
-const SEARCH_STEPS: u32 = 9;
 /// Whoever does not hold any more what it held slips by so many hundredths, and by twice as many each time in a row.
 const SLIP_PERCENT: u64 = 3;
 /// Holds in a row that failed in figures that were late by us, while somebody showed as much: that is no chance.
@@ -118,7 +118,10 @@ impl Breakpoint {
     /// How far so many steps lead: the highest rate that is tried, and the highest of which a break is still searched to its end.
     pub fn leads_to(&self, steps: u32) -> (u64, u64) {
         let at = |steps: u32| self.rate_at_most(steps.saturating_sub(1));
-        (at(steps), at(steps.saturating_sub(SEARCH_STEPS)))
+        let is_searched = |climbed: &u32| climbed.saturating_add(self.ladder.search_steps(at(*climbed))) <= steps;
+        let fewest = steps.saturating_sub(SEARCH_STEPS_MAX);
+        let climbed = (fewest..steps).rev().find(is_searched).unwrap_or(fewest);
+        (at(steps), at(climbed))
     }
 
     /// Requests that fall due to a contestant while a rate is judged.
@@ -405,6 +408,13 @@ impl Climbs {
             }
         }
         figures
+    }
+
+    /// Whether it could have been decided of anybody: what lies in a Redis may be anything.
+    pub fn is_possible(&self, decision: &Decision) -> bool {
+        let rates = 1..=self.breakpoint.ladder.max;
+        let fits = |climber: &Climber| rates.contains(&climber.rate) && rates.contains(&climber.rest);
+        !decision.climbers.is_empty() && decision.climbers.iter().all(fits)
     }
 
     /// Goes on by somebody's decision; what should have been decided, from what it says was measured.

@@ -66,8 +66,8 @@ pub enum ScoreboardError {
     #[error("Redis holds a control document that we cannot read: {0}")]
     Control(#[from] ControlError),
     #[error(
-        "Redis holds a decision about step {step} of a breakpoint phase that we cannot read: nobody climbs by it here; give all \
-         generators one version, and let nothing else write there"
+        "Redis holds a decision about step {step} of a breakpoint phase that we cannot read, or that nobody can have made: nobody climbs by \
+         it here; give all generators one version, and let nothing else write there"
     )]
     Decision { step: u32 },
     #[error("{0}")]

@@ -67,7 +67,7 @@ impl Session {
         }
         let climbed = self.report.climb.clone().unwrap_or_default();
         // Where nothing broke, its sentence says so.
-        let is_cut = if ladder.now().is_some() && climbed.breaks_at.is_some() {
+        let is_cut = if ladder.is_searched() && climbed.breaks_at.is_some() {
             " The time was over before it was found more closely."
         } else {
             ""

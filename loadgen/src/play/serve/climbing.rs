@@ -42,7 +42,12 @@ impl RoundRunner {
             let heard = readable(scoreboard.read_step(&home.contest, &self.id, step), &mut unread)?;
             let Some((steps, plan)) = self.driver.steps() else { return Ok(unread) };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
-            let Some(decision) = heard.filter(|decision| is_ours(decision, step, roster)) else {
+            let ours = heard.filter(|decision| is_ours(decision, step, roster));
+            let is_impossible = ours.as_ref().is_some_and(|decision| !steps.is_possible(decision));
+            if is_impossible {
+                unread = Some(ScoreboardError::Decision { step });
+            }
+            let Some(decision) = ours.filter(|_| !is_impossible) else {
                 steps.skip(plan, now, step);
                 continue;
             };
@@ -67,9 +72,9 @@ impl RoundRunner {
             // Why it cannot be read was told when it was looked for.
             let one = readable(scoreboard.read_step(&home.contest, &self.id, next), &mut None)?;
             let Some(one) = one else { break };
-            let Some((_, plan)) = self.driver.steps() else { break };
+            let Some((steps, plan)) = self.driver.steps() else { break };
             let roster = plan.contestants.iter().map(|one| one.name.as_str());
-            if !is_ours(&one, next, roster) || one.judged >= next {
+            if !is_ours(&one, next, roster) || !steps.is_possible(&one) || one.judged >= next {
                 break;
             }
             next = one.judged;

@@ -34,6 +34,28 @@ fn nonsense_of_others_judges_and_breaks_nothing() {
     }
 }
 
+#[test]
+fn what_nobody_can_have_decided_is_told_apart() {
+    let breakpoint = breakpoint(100, 1.25);
+    let max = breakpoint.ladder.max;
+    let mut climbs = Climbs::new(breakpoint, 0);
+    let made = climbs.clone().decide(1, (UtcUs(0), UtcUs(1)), [("alice".to_owned(), queue(1e9, 100, 100))]);
+    assert!(climbs.is_possible(&made));
+    for rate in [0, max + 1, 1 << 63, u64::MAX] {
+        for is_rest in [false, true] {
+            let mut forged = made.clone();
+            *if is_rest { &mut forged.climbers[0].rest } else { &mut forged.climbers[0].rate } = rate;
+            assert!(!climbs.is_possible(&forged), "{forged:?}");
+        }
+    }
+    assert!(!climbs.is_possible(&Decision { climbers: Vec::new(), ..made }));
+    // Whoever holds nothing and is asked for next to nothing is possible.
+    for step in 1..30 {
+        let decision = climbs.decide(step, (UtcUs(0), UtcUs(1)), [("alice".to_owned(), queue(0.1, 100, 100))]);
+        assert!(climbs.is_possible(&decision), "{decision:?}");
+    }
+}
+
 /// Plays so many steps against servers; the last decision, and all of them.
 fn play(
     breakpoint: Breakpoint,
