@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"log"
 	"net"
 	"net/http"
@@ -9,9 +8,16 @@ import (
 	"time"
 )
 
+func setting(name, usual string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return usual
+}
+
 func main() {
-	version := cmp.Or(os.Getenv("VERSION"), "v1")
-	from := cmp.Or(os.Getenv("FROM"), "EC2")
+	version := setting("VERSION", "v1")
+	from := setting("FROM", "EC2")
 	// Your login name, where the contest asks whose server it is.
 	team := os.Getenv("TEAM")
 	http.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
@@ -25,7 +31,7 @@ func main() {
 			head.Set("Team", team)
 		}
 	})
-	listener, err := net.Listen("tcp", "0.0.0.0:"+cmp.Or(os.Getenv("PORT"), "8080"))
+	listener, err := net.Listen("tcp", "0.0.0.0:"+setting("PORT", "8080"))
 	if err != nil {
 		log.Fatal(err)
 	}
