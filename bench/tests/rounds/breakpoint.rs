@@ -37,6 +37,11 @@ const TERMS: Breakpoint = Breakpoint {
     fleet_max: None,
 };
 
+/// A hold of three seconds shows a rate above a capacity only from some three hundredths on, for the bucket's burst and the p99 that
+/// may pass. So 259/s is held until the queue has grown, and slips by three hundredths to 251/s, at which the queue of a stall drains.
+/// Of 260 the same rate would be held with a queue that never drains, until the machine stalls twice.
+const B: u64 = 256;
+
 /// Who plays: a name, and the flags of its server.
 type Cast<'a> = &'a [(&'a str, &'a [&'a str])];
 
@@ -185,7 +190,7 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
 #[test]
 fn whoever_decides_may_die_in_mid_climb_and_each_is_found_within_five_percent() {
     // A p99 is what a machine makes of it: judged in one of two plays.
-    let capacities = [("b", 260), ("c", 420), ("d", 640)];
+    let capacities = [("b", B), ("c", 420), ("d", 640)];
     let Some(first) = climb(&capacities, 17, true) else { return };
     let second = climb(&capacities, 17, true);
     assert!(second.is_none(), "{first}\nand then {}", second.unwrap_or_default());
@@ -193,7 +198,7 @@ fn whoever_decides_may_die_in_mid_climb_and_each_is_found_within_five_percent() 
 
 #[test]
 fn six_are_found_in_their_order_in_each_of_ten_plays_and_the_audit_decides_the_same() {
-    let all = [("a", 170), ("b", 260), ("c", 420), ("d", 640), ("e", 900), ("f", 1_300)];
+    let all = [("a", 170), ("b", B), ("c", 420), ("d", 640), ("e", 900), ("f", 1_300)];
     let plays = if is_long() { PLAYS } else { 0 };
     for play in 0..plays {
         assert_eq!(climb(&all, 26, play % 2 == 1), None, "play {play}");
@@ -241,7 +246,7 @@ fn nobody_holds_others_down() {
     let terms = Breakpoint { ladder: LadderTerms { max: 3_000, ..TERMS.ladder }, ..TERMS };
     let steps = 24;
     let cast: Cast<'_> = &[
-        ("b", &["--capacity", "260"]),
+        ("b", &["--capacity", "256"]),
         ("silent", &["--faults", "silence:7"]),
         ("resetting", &["--faults", "reset:7"]),
         ("garbage", &["--faults", "garbage:7"]),
@@ -255,7 +260,7 @@ fn nobody_holds_others_down() {
     sleep_until(start + steps * STEP_US);
     arena.sealed();
     let climbers = found(&mut arena);
-    assert_found(&climbers, &[("b", 260), ("c", 420)], &arena.last_words());
+    assert_found(&climbers, &[("b", B), ("c", 420)], &arena.last_words());
     let wide = climbers.iter().find(|climber| climber.contestant == "wide").expect("it plays");
     assert_eq!((wide.unbroken, wide.holds), (Some(Unbroken::Max), 3_000), "{wide:?}");
     arena.assert_proved(&GENERATORS);
@@ -323,7 +328,7 @@ fn nobody_loses_its_climb_while_redis_is_slow_or_away() {
         return;
     }
     let steps = 24;
-    let mut arena = empty(&[("b", &["--capacity", "260"]), ("wide", &[])], TERMS, steps);
+    let mut arena = empty(&[("b", &["--capacity", "256"]), ("wide", &[])], TERMS, steps);
     let proxy = Proxy::before(&arena.redis.url());
     for generator in GENERATORS {
         let command = arena.command(&proxy.url, generator, generator, &["--keep"]);
@@ -340,7 +345,7 @@ fn nobody_loses_its_climb_while_redis_is_slow_or_away() {
     sleep_until(start + steps * STEP_US);
     arena.sealed();
     let climbers = found(&mut arena);
-    assert_found(&climbers, &[("b", 260)], &arena.last_words());
+    assert_found(&climbers, &[("b", B)], &arena.last_words());
     let (contest, round) =
         (arena.control_store.contest().to_owned(), arena.control_store.control.round.expect("a round"));
     let decisions =
