@@ -14,7 +14,7 @@ use crate::observe::wording;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::text::bounded;
-use flowtest_contract::text::{grouped, percent};
+use flowtest_contract::text::{grouped, micros, percent};
 use flowtest_contract::{Histogram, Tally};
 use flowtest_scoreboard::BusyWith;
 use serde::Serialize;
@@ -445,15 +445,6 @@ pub fn clock(seconds: u64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
 }
 
-/// A duration in the unit that people read.
-pub fn micros(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,10 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_written_as_people_read_them() {
+    fn an_instant_is_written_as_clocks_show_it() {
         assert_eq!([0, 61, 3_600].map(clock), ["00:00", "01:01", "1:00:00"]);
-        assert_eq!(micros(999), "999 µs");
-        assert_eq!(micros(1_500), "1.50 ms");
-        assert_eq!(micros(2_000_000), "2.00 s");
     }
 }
