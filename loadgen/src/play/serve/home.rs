@@ -97,7 +97,7 @@ impl Home {
             told_addresses: flags.source_address.clone(),
             clock_shift_us: flags.clock_shift_us,
             contest: flags.contest.clone(),
-            redis: flags.redis_flags.address(&flags.redis)?,
+            redis: flags.redis.address()?,
             journal: flags.journal.clone(),
             practice_only: flags.practice_only,
             keep: flags.keep,
