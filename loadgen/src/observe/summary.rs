@@ -319,7 +319,24 @@ fn settled(sums: &Block) -> u64 {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = &self.total;
+        self.write_contestants(f)?;
+        self.write_totals(f)?;
+        self.write_failures(f)?;
+        self.write_times(f)?;
+        self.write_validity(f)?;
+        self.write_samples(f)?;
+        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        writeln!(
+            f,
+            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}",
+            self.cpu.user_us_per_request, self.cpu.system_us_per_request
+        )?;
+        write!(f, "  io_uring   {}", self.features.join(", "))
+    }
+}
+
+impl Summary {
+    fn write_contestants(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.contestants.len() > 1 {
             for contestant in &self.contestants {
                 let figures = &contestant.figures;
@@ -339,7 +356,11 @@ impl fmt::Display for Summary {
                 writeln!(f, "  {:<28} {}", contestant.name, climb.line())?;
             }
         }
-        let share = |part: u64| percent(part, total.requests);
+        Ok(())
+    }
+
+    fn write_totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
         if self.interrupted {
             let until = if total.requests == 0 { "before anything counted" } else { "before its plan ended" };
             writeln!(f, "  STOPPED {until}: the figures are of what was played until then")?;
@@ -349,10 +370,14 @@ impl fmt::Display for Summary {
             f,
             "  verified   {:>14}   {}  (all three headers right)",
             grouped(total.verified),
-            share(total.verified)
+            percent(total.verified, total.requests)
         )?;
         writeln!(f, "  rate       {:>14}   answers per second", grouped(total.rate as u64))?;
-        writeln!(f, "  points     {:>14}", grouped(total.points))?;
+        writeln!(f, "  points     {:>14}", grouped(total.points))
+    }
+
+    fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
         let failed = &total.failed;
         let wrong = [("token", failed.token), ("version", failed.version), ("from", failed.from)];
         let lost = [
@@ -376,7 +401,11 @@ impl fmt::Display for Summary {
         for (cause, count) in failures::together(&self.causes).into_iter().take(CAUSES_SHOWN) {
             writeln!(f, "             {:>11}   {}", grouped(count), bounded(cause, LINE_BYTES_MAX))?;
         }
-        write_counts(f, "also", &[("resent", total.resent), ("unsolicited", total.unsolicited)])?;
+        write_counts(f, "also", &[("resent", total.resent), ("unsolicited", total.unsolicited)])
+    }
+
+    fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
         writeln!(f, "             {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
         write_quantiles(f, "latency", &total.latency_us)?;
         write_quantiles(f, "service", &total.service_us)?;
@@ -387,6 +416,10 @@ impl fmt::Display for Summary {
         if let Some(ratio) = self.validity.closed_ratio {
             writeln!(f, "  on time    {ratio:>14.5}   of closed phases, no turn of a worker came late")?;
         }
+        Ok(())
+    }
+
+    fn write_validity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ValidityFigures { valid, seconds, valid_seconds, .. } = self.validity;
         let figure = format!("{} s", grouped(valid_seconds));
         let word = if valid { "" } else { "; NOT VALID: the generator was too slow for its plan" };
@@ -397,6 +430,10 @@ impl fmt::Display for Summary {
             let figure = house.figure();
             writeln!(f, "  house      {colour}{figure:>14}\x1b[0m   the platform's own losses: {}", house.meaning())?;
         }
+        Ok(())
+    }
+
+    fn write_samples(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for sample in &self.samples {
             let line = |text: &str| bounded(text, LINE_BYTES_MAX);
             writeln!(f, "  first {} of {}: {}", sample.kind, line(&sample.contestant), line(&sample.message))?;
@@ -408,13 +445,7 @@ impl fmt::Display for Summary {
             )?;
             writeln!(f, "    expected   {}", line(&sample.expected))?;
         }
-        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        writeln!(
-            f,
-            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}",
-            self.cpu.user_us_per_request, self.cpu.system_us_per_request
-        )?;
-        write!(f, "  io_uring   {}", self.features.join(", "))
+        Ok(())
     }
 }
 
