@@ -143,11 +143,11 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
     forged.climbers[0].holds = 90_000;
     let text = serde_json::to_string(&forged).expect("JSON");
     for name in ["newest", &format!("step:{}", newest.step)] {
-        let _: () = redis::cmd("SET").arg(key(name)).arg(&text).query(&mut connection).expect("it obeys");
+        let _: () = redis::cmd("SET").arg(key(name)).arg(&text).query(&mut connection).expect("it is done");
         let audit = arena.journals("audit", &GENERATORS);
         assert_eq!(audit.status.code(), Some(4), "{}\n{}", audit.stdout, audit.stderr);
     }
-    let mut lose = |name: &str| -> () { redis::cmd("DEL").arg(key(name)).query(&mut connection).expect("it obeys") };
+    let mut lose = |name: &str| -> () { redis::cmd("DEL").arg(key(name)).query(&mut connection).expect("it is done") };
     lose(&format!("step:{}", newest.step));
     let audit = arena.journals("audit", &GENERATORS);
     assert!(
