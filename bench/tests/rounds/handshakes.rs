@@ -271,7 +271,7 @@ impl ResolvesServerCert for Rotating {
 }
 
 /// One of so many plays is to be judged: a machine with other work may be late for all of one.
-const PLAYS: usize = 3;
+const PLAYS: usize = 5;
 
 #[test]
 fn whatever_a_handshake_is_made_of_honest_neighbours_lose_nothing() {
