@@ -44,13 +44,33 @@ ALONE = [
     "flowtest-loadgen/stress",
 ]
 # The longest of the others, so that they begin first.
-FIRST = ["flowtest-bench/rounds", "ansible/event", "ansible/rest", "flowtest-bench/browser", "flowtest-loadgen"]
+FIRST = [
+    "flowtest-bench/rounds",
+    "ansible/event",
+    "ansible/rest",
+    "flowtest-bench/browser",
+    "flowtest-loadgen",
+    "flowtest-dashboard/setting",
+    "flowtest-dashboard/control",
+    "flowtest-bench/bad_input",
+]
 # Suites at the same time, and tests at the same time in each: they wait most of the time.
 CORES = len(os.sched_getaffinity(0))
 SUITES_AT_ONCE = CORES
 THREADS_BESIDE = CORES if LONG else 2 * CORES
-# Rounds wait for their clock and send a few hundred requests a second, so there are more of them, but for those that measure.
-THREADS = {"flowtest-bench/rounds": (2 if LONG else 3) * CORES, "flowtest-bench/play": 1}
+THREADS = {
+    # Rounds wait for their clock and send a few hundred requests a second, so there are more of them.
+    "flowtest-bench/rounds": (2 if LONG else 3) * CORES,
+    # Those that measure have the machine.
+    "flowtest-bench/play": 1,
+    # It computes and does not wait, beside a suite that does.
+    "flowtest-loadgen": CORES,
+    # These wait for what takes its time, and compute next to nothing.
+    "flowtest-bench/bad_input": 2 * THREADS_BESIDE,
+    "flowtest-loadgen/outage": 2 * CORES,
+    "flowtest-loadgen/probe": 2 * THREADS_BESIDE,
+    "flowtest-target/hostile": 2 * THREADS_BESIDE,
+}
 # More tests than this that fail have a cause that no second run mends.
 AGAIN_AT_MOST = 6
 # A suite that takes longer hangs.

@@ -43,6 +43,15 @@ unshare --net --mount --pid --cgroup --fork sh -ec '
 """
 
 
+def flood(url, requests, *flags, loadgen=PROJECT / "build/quick/flowtest-loadgen"):
+    """So many requests, each with a token of its own, on connections that are kept; each answer is judged, and all are right."""
+    done = subprocess.run(
+        [loadgen, "stress", url, "--requests", str(requests), *flags, "--warmup", "0s", "--json", "-"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )
+    assert json.loads(done.stdout)["contestants"][0]["points"] == requests * 200, done.stdout + done.stderr
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if "long" in item.keywords and not LONG:

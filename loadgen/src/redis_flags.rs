@@ -1,12 +1,48 @@
-//! How the Redis is spoken to that a command names by `--redis`.
+//! The Redis that a command names by `--redis`, and how it is spoken to.
 
 use crate::Failed;
 use clap::builder::BoolishValueParser;
 use flowtest_scoreboard::RedisAddress;
 use std::path::PathBuf;
 
+/// Of a command that is nothing without one.
 #[derive(Debug, clap::Args)]
 pub struct RedisFlags {
+    /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
+    redis: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+impl RedisFlags {
+    /// # Errors
+    /// What is wrong with the URL, the password's file or that of certificates.
+    pub fn address(&self) -> Result<RedisAddress, Failed> {
+        self.access.address(&self.redis)
+    }
+}
+
+/// Of a command that does without one, too.
+#[derive(Debug, clap::Args)]
+pub struct MaybeRedisFlags {
+    /// Publish scores to this Redis (redis://host[:port], rediss:// for TLS, or unix:///path).
+    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
+    redis: Option<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+impl MaybeRedisFlags {
+    /// # Errors
+    /// As [`RedisFlags::address`].
+    pub fn address(&self) -> Result<Option<RedisAddress>, Failed> {
+        self.redis.as_deref().map(|url| self.access.address(url)).transpose()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Access {
     /// A file with the password of that Redis, instead of one in the URL.
     #[arg(long, value_name = "FILE", env = "FLOWTEST_LOADGEN_REDIS_PASSWORD_FILE", requires = "redis")]
     redis_password_file: Option<PathBuf>,
@@ -20,12 +56,8 @@ pub struct RedisFlags {
     redis_volatile: bool,
 }
 
-impl RedisFlags {
-    /// The Redis at a URL, as these flags say.
-    ///
-    /// # Errors
-    /// What is wrong with the URL, the password's file or that of certificates.
-    pub fn address(&self, url: &str) -> Result<RedisAddress, Failed> {
+impl Access {
+    fn address(&self, url: &str) -> Result<RedisAddress, Failed> {
         let redis = RedisAddress::new(url)?.with_password_file(self.redis_password_file.as_deref())?;
         if let Some(doubt) = self.doubt(url, std::env::var_os("SSL_CERT_FILE").is_some()) {
             eprintln!("flowtest-loadgen: {doubt}");
@@ -49,12 +81,12 @@ mod tests {
 
     #[test]
     fn a_variable_that_was_meant_for_redis_is_told() {
-        let flags = |redis_ca: Option<&str>| RedisFlags {
+        let access = |redis_ca: Option<&str>| Access {
             redis_password_file: None,
             redis_ca: redis_ca.map(PathBuf::from),
             redis_volatile: false,
         };
-        let told = |redis_ca, url, names_all| flags(redis_ca).doubt(url, names_all).is_some();
+        let told = |redis_ca, url, names_all| access(redis_ca).doubt(url, names_all).is_some();
         assert!(told(None, "rediss://a.test", true));
         assert!(!told(None, "rediss://a.test", false) && !told(None, "redis://a.test", true));
         assert!(!told(Some("ca.pem"), "rediss://a.test", true));

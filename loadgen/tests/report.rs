@@ -2,10 +2,11 @@
 
 mod server;
 
+use flowtest_testkit::scrape;
 use serde_json::Value;
 use server::serve;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
@@ -44,14 +45,6 @@ fn sum(lines: &[Value], pointer: &str) -> u64 {
         .iter()
         .map(|line| line.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer}: {line}")))
         .sum()
-}
-
-fn scrape(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the metrics are there while it runs");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers");
-    text
 }
 
 /// The address that the program says its metrics are on.

@@ -8,6 +8,7 @@ pub mod documents;
 pub mod hostile;
 #[cfg(feature = "redis")]
 pub mod redis_server;
+pub mod scrape;
 pub mod scratch;
 pub mod servers;
 pub mod skipped;
@@ -17,5 +18,6 @@ pub mod wait;
 pub use child::{Child, Said, program, run};
 #[cfg(feature = "redis")]
 pub use redis_server::RedisServer;
+pub use scrape::scrape;
 pub use skipped::{is_long, not_played};
 pub use wait::{WAIT_MAX, wait_until, wait_until_or};

@@ -81,7 +81,7 @@ fn nobody_makes_us_late_whatever_it_does() {
     let Some(network) = Network::make() else { return };
     let stage = Stage::new();
     raise_descriptors(4 * 1024).unwrap_or_else(|error| panic!("{error}"));
-    let length = Duration::from_secs(if is_long() { 60 } else { 6 });
+    let length = Duration::from_secs(if is_long() { 60 } else { 4 });
     let phase = Phase { length, rate: Some(RATE), connections: CONNECTIONS, pipeline: 1 };
     let mut contest = CAST.iter().fold(ContestFile::new("hostile", phase), |contest, (name, character)| {
         let port = network.serve(*character);

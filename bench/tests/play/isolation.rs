@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 const RATE: u64 = 300;
-const LENGTH: Duration = Duration::from_secs(6);
+const LENGTH: Duration = Duration::from_secs(4);
 /// What the flooder throws at each connection before it lets go.
 const FLOOD_BYTES: usize = 4 << 20;
 

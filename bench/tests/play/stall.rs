@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
-const LENGTH_S: f64 = 10.0;
+const LENGTH_S: f64 = 6.0;
 const STALL_S: f64 = 2.0;
 const RATE: u64 = 200;
 /// More than are due during the stall, so that each is sent when it is due.
@@ -16,7 +16,7 @@ const CONNECTIONS: usize = 600;
 /// Under open loop requests are due at an even pace, whatever the contestant does. One that falls into a stall of S
 /// seconds, x seconds before its end, is answered x late; all others at once. So of a run of L seconds the share of
 /// requests that wait longer than x is (S - x) / L, and the latency at quantile q, for q >= 1 - S / L, is
-/// S - (1 - q) * L. With S = 2 and L = 10: p90 = 1.0 s, p99 = 1.9 s. A closed loop would have said nearly nothing.
+/// S - (1 - q) * L. With S = 2 and L = 6: p90 = 1.4 s, p99 = 1.94 s. A closed loop would have said nearly nothing.
 fn computed_s(quantile: f64) -> f64 {
     STALL_S - (1.0 - quantile) * LENGTH_S
 }
@@ -51,7 +51,7 @@ fn play() -> (Outcome, f64) {
         "--quiet",
     ];
     let generator = Generator::stress(&[url], stage.folder(), &flags).unwrap_or_else(|error| panic!("{error}"));
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(2));
     let stopped = std::time::Instant::now();
     stage.target("stalling").signal(Signal::STOP);
     std::thread::sleep(Duration::from_secs_f64(STALL_S));

@@ -36,8 +36,8 @@ enum Pattern {
 
 const PATTERNS: [Pattern; 10] = [
     Pattern::Quota(2, 40),
-    Pattern::Train(200, 800),
     Pattern::Stop(4_000),
+    Pattern::Train(200, 800),
     Pattern::Quota(1, 20),
     Pattern::Quota(10, 100),
     Pattern::Spinners(15),
@@ -46,8 +46,8 @@ const PATTERNS: [Pattern; 10] = [
     Pattern::Stop(1_600),
     Pattern::Swap(300),
 ];
-/// So many of them in every test run.
-const FEW: usize = 3;
+/// So many of them in every test run: many short absences, and a long one.
+const FEW: usize = 2;
 
 /// What the pattern holds while the generator plays.
 struct Starving {

@@ -1,6 +1,6 @@
 //! Breakpoint phases: contestants climb until they break, two generators, journals and a Redis between; the audit decides each
-//! step again. Each play takes minutes in which next to nothing is done, so one of them is always played and the others are
-//! played in the long form.
+//! step again. Each play takes minutes in which next to nothing is done, so the first minute of one is always played, and the
+//! others are played in the long form; there also what is found is judged, which is what a machine makes of it.
 
 use crate::arena::{Arena, SECOND, sleep_until};
 use crate::stage::Stage;
@@ -54,7 +54,8 @@ fn arena(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
 
 /// The same, which nobody serves yet.
 fn empty(cast: Cast<'_>, terms: Breakpoint, steps: u64) -> Arena {
-    let stage = cast.iter().fold(Stage::new(), |stage, (name, flags)| stage.contestant(name, flags));
+    let stage = if is_long() { Stage::new() } else { Stage::light() };
+    let stage = cast.iter().fold(stage, |stage, (name, flags)| stage.contestant(name, flags));
     let phase = Phase { length: Duration::from_secs(1), rate: Some(1), connections: 1, pipeline: 1 };
     let mut file = cast
         .iter()
@@ -109,8 +110,8 @@ fn assert_found(climbers: &[Climber], capacities: &[(&str, u64)], words: &str) {
 }
 
 /// Plays a climb to its end; where it is asked for, the generator that decides is killed in the third hold and comes back. All
-/// is counted and proved, whatever was found; returns who was not.
-fn climb(capacities: &[(&str, u64)], steps: u64, dies: bool) -> Option<String> {
+/// is counted and proved, whatever was found; returns who was not found, and what was.
+fn climb(capacities: &[(&str, u64)], steps: u64, dies: bool) -> (Option<String>, Vec<Climber>) {
     let mut arena = bounded(capacities, steps);
     let start = arena.arm(&GENERATORS);
     if dies {
@@ -131,7 +132,7 @@ fn climb(capacities: &[(&str, u64)], steps: u64, dies: bool) -> Option<String> {
     assert!(climbers.iter().all(is_settled), "{tallies:?}");
     arena.assert_proved(&GENERATORS);
     assert_redis_is_held_against_the_journals(&mut arena);
-    not_found(&climbers, capacities).map(|trouble| format!("{trouble}\n{}", arena.last_words()))
+    (not_found(&climbers, capacities).map(|trouble| format!("{trouble}\n{}", arena.last_words())), climbers)
 }
 
 /// What somebody writes into Redis in the place of a decision is told, and what Redis loses comes back from the journals.
@@ -147,11 +148,11 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
     forged.climbers[0].holds = 90_000;
     let text = serde_json::to_string(&forged).expect("JSON");
     for name in ["newest", &format!("step:{}", newest.step)] {
-        let _: () = redis::cmd("SET").arg(key(name)).arg(&text).query(&mut connection).expect("it obeys");
+        let _: () = redis::cmd("SET").arg(key(name)).arg(&text).query(&mut connection).expect("it is done");
         let audit = arena.journals("audit", &GENERATORS);
         assert_eq!(audit.status.code(), Some(4), "{}\n{}", audit.stdout, audit.stderr);
     }
-    let mut lose = |name: &str| -> () { redis::cmd("DEL").arg(key(name)).query(&mut connection).expect("it obeys") };
+    let mut lose = |name: &str| -> () { redis::cmd("DEL").arg(key(name)).query(&mut connection).expect("it is done") };
     lose(&format!("step:{}", newest.step));
     let audit = arena.journals("audit", &GENERATORS);
     assert!(
@@ -187,13 +188,20 @@ fn assert_redis_is_held_against_the_journals(arena: &mut Arena) {
     arena.assert_proved(&GENERATORS);
 }
 
+/// As many as it takes until the last of them has broken, the one in which the decider dies among them.
+const SHORT: u64 = 9;
+
 #[test]
-fn whoever_decides_may_die_in_mid_climb_and_each_is_found_within_five_percent() {
-    // A p99 is what a machine makes of it: judged in one of two plays.
+fn whoever_decides_may_die_in_mid_climb_and_all_climb_on() {
     let capacities = [("b", B), ("c", 420), ("d", 640)];
-    let Some(first) = climb(&capacities, 17, true) else { return };
-    let second = climb(&capacities, 17, true);
-    assert!(second.is_none(), "{first}\nand then {}", second.unwrap_or_default());
+    let (_, climbers) = climb(&capacities, SHORT, true);
+    for (name, capacity) in capacities {
+        let climber = climbers.iter().find(|climber| climber.contestant == name).expect("it plays");
+        // Steps are a quarter apart; one that our own lateness spoils is tried again, and nobody holds more than it can.
+        assert!(climber.holds * 20 <= capacity * 21 && climber.holds * 2 > capacity, "{capacity}: {climber:?}");
+    }
+    // Who holds most has come there after the death, in the third step.
+    assert!(climbers.iter().any(|climber| climber.contestant == "d" && climber.holds > 297), "{climbers:?}");
 }
 
 #[test]
@@ -201,7 +209,7 @@ fn six_are_found_in_their_order_in_each_of_ten_plays_and_the_audit_decides_the_s
     let all = [("a", 170), ("b", B), ("c", 420), ("d", 640), ("e", 900), ("f", 1_300)];
     let plays = if is_long() { PLAYS } else { 0 };
     for play in 0..plays {
-        assert_eq!(climb(&all, 26, play % 2 == 1), None, "play {play}");
+        assert_eq!(climb(&all, 26, play % 2 == 1).0, None, "play {play}");
     }
 }
 

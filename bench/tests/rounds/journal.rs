@@ -279,7 +279,7 @@ fn a_promoted_replica_that_missed_the_last_second_gets_it_from_the_journal() {
     let to_replica = |words: &[&str]| {
         let mut connection =
             redis::Client::open(replica.url()).and_then(|client| client.get_connection()).expect("it is there");
-        let _: redis::Value = redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).expect("it obeys");
+        let _: redis::Value = redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).expect("it is done");
     };
     let port = play.redis.port().to_string();
     to_replica(&["REPLICAOF", "127.0.0.1", &port]);

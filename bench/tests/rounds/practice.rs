@@ -106,7 +106,7 @@ fn two_practise_side_by_side_where_two_generators_idle() {
 
 #[test]
 fn who_practises_a_climb_reads_what_its_server_holds_and_why_steps_failed() {
-    let stage = Stage::new().contestant("alice", &["--capacity", "320"]).contestant("bob", &[]);
+    let stage = Stage::light().contestant("alice", &["--capacity", "320"]).contestant("bob", &[]);
     let mut arena = Arena::open(stage, &["alice"], Duration::from_secs(4), 100, &["g1"]);
     let (alice, bob) = (arena.stage.target("alice").endpoint.clone(), arena.stage.target("bob").endpoint.clone());
     arena.ask_for("p1", "alice", &alice, (2_000, 30, true));

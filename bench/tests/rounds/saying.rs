@@ -7,9 +7,8 @@ use flowtest_bench::contest_box::Target;
 use flowtest_bench::contest_box::contest::Phase;
 use flowtest_contest::lifecycle::Change;
 use flowtest_scoreboard::generator::GeneratorHealth;
-use flowtest_testkit::wait_until_or;
-use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream};
+use flowtest_testkit::{scrape, wait_until_or};
+use std::net::IpAddr;
 use std::time::Duration;
 
 impl Arena {
@@ -67,14 +66,6 @@ fn the_prepare_check_of_everybody_is_published_also_of_those_who_are_ready() {
     arena.sealed();
     let prepared = read(&mut arena);
     assert!(prepared["late"].ready && prepared["late"].addresses == [good.endpoint.clone()], "{prepared:?}");
-}
-
-fn scrape(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is asked");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
 }
 
 #[test]

@@ -29,6 +29,18 @@ impl Arena {
         });
     }
 
+    /// Makes three changes, and waits until a generator follows the last one; the document of before.
+    fn go_ahead(&mut self) -> Control {
+        let before = self.control_store.control.clone();
+        self.make(Change::Begin);
+        for parked in [true, false] {
+            self.make(Change::Park { contestant: ALICE.to_owned(), parked });
+        }
+        self.assert_goes_on("the round");
+        self.await_revision("g1", self.control_store.control.revision);
+        before
+    }
+
     /// From now on Redis lets those without a name write what a round needs and these keys; a user `organiser` may all.
     fn restrict_others_to(&self, keys: &[&str]) {
         let round =
@@ -80,14 +92,20 @@ impl Arena {
     }
 }
 
-/// A round of a minute that two generators play.
-fn two_play() -> Arena {
+/// A round of so many seconds that these generators play, each with these flags.
+fn play(seconds: u64, generators: &[&str], flags: &[&str]) -> Arena {
     let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1", "g2"]);
-    let start = arena.arm(&["g1", "g2"]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(seconds), 100, &[]);
+    generators.iter().for_each(|generator| arena.serve_with(generator, flags));
+    let start = arena.arm(generators);
     sleep_until(start + SECOND);
     arena.assert_goes_on("the round");
     arena
+}
+
+/// A round of a minute that two generators play.
+fn two_play() -> Arena {
+    play(60, &["g1", "g2"], &[])
 }
 
 #[test]
@@ -142,18 +160,9 @@ fn one_that_was_ended_on_its_machine_is_not_asked_whether_it_stops() {
 
 #[test]
 fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
-    arena.serve_with("g1", &[]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    let before = arena.control_store.control.clone();
-    arena.make(Change::Begin);
-    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
-    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
-    arena.assert_goes_on("the round");
+    let mut arena = play(60, &["g1"], &[]);
+    let before = arena.go_ahead();
     let newest = arena.control_store.control.clone();
-    arena.await_revision("g1", newest.revision);
     // As the users of a Redis that Ansible sets up, so that nobody brings back what a replica has missed.
     arena.restrict_others_to(&["probe", "practice"]);
     let url = arena.redis.url().replace("redis://", "redis://organiser:x@");
@@ -175,16 +184,8 @@ fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
 
 #[test]
 fn an_older_document_that_stops_all_traffic_does_so_and_nobody_brings_back_one_that_does_not() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    let before = arena.control_store.control.clone();
-    arena.make(Change::Begin);
-    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: true });
-    arena.make(Change::Park { contestant: ALICE.to_owned(), parked: false });
-    arena.assert_goes_on("the round");
-    arena.await_revision("g1", arena.control_store.control.revision);
+    let mut arena = play(60, &["g1"], &[]);
+    let before = arena.go_ahead();
     let older = Control { halted: true, revision: before.revision + 1, ..before };
     arena.control_store.scoreboard().write_control(&older).expect("it is written");
     arena.assert_quiet("a stop that is older than what is played by");
@@ -239,11 +240,7 @@ fn a_stop_is_obeyed_where_the_rest_of_the_document_is_not() {
 
 #[test]
 fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = play(60, &["g1"], &[]);
     let mut refused = arena.control_store.control.clone();
     (refused.revision, refused.state) = (refused.revision + 5, State::Aborted);
     refused.contest.rules.token += 1;
@@ -256,11 +253,7 @@ fn a_round_that_is_given_up_ends_where_the_rest_of_the_document_is_refused() {
 
 #[test]
 fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 100, &["g1"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = play(16, &["g1"], &[]);
     let redis = rustix::process::Pid::from_raw(arena.redis.id() as i32).expect("an id");
     rustix::process::kill_process(redis, Signal::STOP).expect("it runs");
     let hangs_since = Instant::now();
@@ -286,12 +279,7 @@ fn a_signal_stops_a_generator_also_while_redis_hangs_and_another_lets_it_go_on()
 
 #[test]
 fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(16), 100, &[]);
-    arena.serve_with("g1", &["--stop-without-control", "2s"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = play(16, &["g1"], &["--stop-without-control", "2s"]);
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     arena.assert_quiet("without a document");
     assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
@@ -304,12 +292,7 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
 
 #[test]
 fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &[]);
-    arena.serve_with("g1", &["--stop-without-control", "2s"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = play(60, &["g1"], &["--stop-without-control", "2s"]);
     let client = redis::Client::open(arena.redis.url()).expect("an address");
     let mut connection = client.get_connection().expect("it answers");
     redis::cmd("SET").arg("flowtest:{arena}:control").arg("{").exec(&mut connection).expect("it is set");
@@ -328,12 +311,7 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
 
 #[test]
 fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may_not() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(30), 100, &[]);
-    arena.serve_with("g1", &["--stop-without-control", "2s"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = play(30, &["g1"], &["--stop-without-control", "2s"]);
     let as_user = |arena: &Arena, user: &str| {
         let url = arena.redis.url().replace("redis://", &format!("redis://{user}@"));
         redis::Client::open(url).and_then(|client| client.get_connection()).expect("Redis is there")
@@ -407,11 +385,7 @@ fn what_redis_forbids_beside_a_round_is_told_by_log_and_health() {
 
 #[test]
 fn one_that_ends_while_redis_is_away_names_rebuild_and_its_code_says_so() {
-    let stage = Stage::light().contestant(ALICE, &[]);
-    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(60), 100, &["g1"]);
-    let start = arena.arm(&["g1"]);
-    sleep_until(start + SECOND);
-    arena.assert_goes_on("the round");
+    let mut arena = play(60, &["g1"], &[]);
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     let generator = arena.generators.remove("g1").expect("it serves");
     generator.signal(Signal::TERM);

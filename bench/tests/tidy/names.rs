@@ -74,8 +74,8 @@ const INTERFACES: &[(&str, &str)] = &[
     ("loadgen/src/observe/output/ndjson.rs", "saturated"),
     ("loadgen/src/observe/summary.rs", "saturated_s"),
     ("loadgen/src/observe/summary.rs", "tier"),
-    ("loadgen/src/play/serve/mod.rs", "saturated_seconds"),
-    ("loadgen/src/play/serve/mod.rs", "tier"),
+    ("loadgen/src/play/serve/health.rs", "saturated_seconds"),
+    ("loadgen/src/play/serve/health.rs", "tier"),
     ("storage/scoreboard/src/generator.rs", "saturated_seconds"),
     ("storage/scoreboard/src/generator.rs", "tier"),
     // Messages in Redis, in `/api/me`, and in what a test of an endpoint and practice answer.

@@ -63,25 +63,8 @@ impl FeedFacts {
     ) -> Result<(), flowtest_accounts::Error> {
         let _telling = self.telling.lock().await;
         let accounts = &self.accounts;
-        let users = accounts.users().await?;
-        let mut contestants: Vec<Contestant> =
-            users.into_iter().filter(|user| user.role == Role::Staff).map(contestant).collect();
-        if has_house {
-            contestants.push(Contestant {
-                id: UserKey::from(HOUSE),
-                name: HOUSE.to_owned(),
-                display_name: "House".to_owned(),
-                category: None,
-                hidden: true,
-                disqualified: false,
-                absent: false,
-            });
-        }
-        let mut adjustments: BTreeMap<UserKey, i64> = BTreeMap::new();
-        for adjustment in accounts.adjustments().await?.iter().filter(|line| line.withdrawn_at.is_none()) {
-            let sum = adjustments.entry(UserKey::of_user(adjustment.user.0)).or_default();
-            *sum = sum.saturating_add(adjustment.points);
-        }
+        let contestants = self.contestants(has_house).await?;
+        let adjustments = self.adjustments().await?;
         let rounds = accounts.rounds().await?;
         let before = Arc::clone(&self.facts.borrow());
         let sealed: Vec<&Round> = rounds.iter().filter(|round| round.scored && round.finished_at.is_some()).collect();
@@ -128,6 +111,30 @@ impl FeedFacts {
             });
         });
         Ok(())
+    }
+
+    async fn contestants(&self, has_house: bool) -> Result<Vec<Contestant>, flowtest_accounts::Error> {
+        let teams = self.accounts.users().await?.into_iter().filter(|user| user.role == Role::Staff).map(contestant);
+        let house = has_house.then(|| Contestant {
+            id: UserKey::from(HOUSE),
+            name: HOUSE.to_owned(),
+            display_name: "House".to_owned(),
+            category: None,
+            hidden: true,
+            disqualified: false,
+            absent: false,
+        });
+        Ok(teams.chain(house).collect())
+    }
+
+    /// The sum of each contestant's.
+    async fn adjustments(&self) -> Result<BTreeMap<UserKey, i64>, flowtest_accounts::Error> {
+        let mut adjustments: BTreeMap<UserKey, i64> = BTreeMap::new();
+        for adjustment in self.accounts.adjustments().await?.iter().filter(|line| line.withdrawn_at.is_none()) {
+            let sum = adjustments.entry(UserKey::of_user(adjustment.user.0)).or_default();
+            *sum = sum.saturating_add(adjustment.points);
+        }
+        Ok(adjustments)
     }
 
     /// The spans of the rounds that have ended. Of one that is known it never changes.

@@ -7,7 +7,7 @@ use crate::handlers::{convert, frame};
 use crate::live::clock::utc_ms;
 use crate::live::past::{self, Second};
 use crate::live::window::Count;
-use crate::live::{Audience, UserKey};
+use crate::live::{Audience, Standing, UserKey};
 use crate::views::climb::ClimbCard;
 use crate::views::curve::{self, Curves, Mark, Series};
 use crate::views::report::{ReportAdjustment, ReportLine, ReportRound, ReportTeam};
@@ -41,27 +41,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     let history = app.feed.history(&Audience::Admin, UtcUs::EPOCH, STEP_S).await;
     let history: Value = serde_json::from_slice(&history)
         .map_err(|error| RequestError::Internal(format!("the history is no JSON: {error}")))?;
-    let at_ms: Vec<i64> = history["t"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
-    let series: Vec<Series> = standings
-        .iter()
-        .filter(|line| line.rank.is_some())
-        .take(CURVES_MAX)
-        .enumerate()
-        .map(|(index, line)| Series {
-            display_name: line.contestant.display_name.clone(),
-            // No two of them have the same.
-            colour: index as u32,
-            points: history["points"][line.contestant.id.as_str()]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(Value::as_i64)
-                .collect(),
-        })
-        .collect();
-    let marks: Vec<Mark> = history["marks"].as_array().into_iter().flatten().filter_map(mark).collect();
-    let invalid: Vec<i64> = history["invalid"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
-    let played = axis(&history);
+    let Picture { from_ms, until_ms, curves } = picture(&history, &standings);
     let users = app.accounts.users().await?;
     let stored = app.accounts.rounds().await?;
     let counted: Vec<&Round> = stored.iter().filter(|round| round.counts() && round.finished_at.is_some()).collect();
@@ -102,15 +82,51 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
         has_climbs,
         counted: counted.iter().map(|round| round.number).collect(),
         open,
-        from_ms: played.first().map(|span| span.from_ms).or(at_ms.first().copied()).unwrap_or(0),
-        until_ms: played.last().map(|span| span.to_ms).or(at_ms.last().copied()).unwrap_or(0),
-        curves: Curves::of(&at_ms, &series, &marks, &invalid, &played),
+        from_ms,
+        until_ms,
+        curves,
         rounds,
         adjustments: adjustments.iter().map(|one| adjustment(one, &users)).collect(),
     };
     res.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(ReportPage::POLICY));
     attach(res, "flowtest-report.html");
     frame::show(res, page)
+}
+
+/// The curves of those who rank first, and from when to when they go.
+struct Picture {
+    from_ms: i64,
+    until_ms: i64,
+    curves: Curves,
+}
+
+fn picture(history: &Value, standings: &[Standing]) -> Picture {
+    let at_ms: Vec<i64> = history["t"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    let series: Vec<Series> = standings
+        .iter()
+        .filter(|line| line.rank.is_some())
+        .take(CURVES_MAX)
+        .enumerate()
+        .map(|(index, line)| Series {
+            display_name: line.contestant.display_name.clone(),
+            // No two of them have the same.
+            colour: index as u32,
+            points: history["points"][line.contestant.id.as_str()]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(Value::as_i64)
+                .collect(),
+        })
+        .collect();
+    let marks: Vec<Mark> = history["marks"].as_array().into_iter().flatten().filter_map(mark).collect();
+    let invalid: Vec<i64> = history["invalid"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    let played = axis(history);
+    Picture {
+        from_ms: played.first().map(|span| span.from_ms).or(at_ms.first().copied()).unwrap_or(0),
+        until_ms: played.last().map(|span| span.to_ms).or(at_ms.last().copied()).unwrap_or(0),
+        curves: Curves::of(&at_ms, &series, &marks, &invalid, &played),
+    }
 }
 
 /// The number of the round whose points stand on the board before its results are kept.

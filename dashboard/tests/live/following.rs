@@ -79,6 +79,7 @@ fn happen(world: &mut World, event: &Event) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(8_192) / 4, ..ProptestConfig::default() })]
     #[test]
     fn deltas_lead_to_what_a_snapshot_shows(
         seconds in vec((vec(did(), CONTESTANTS), events(), any::<[bool; 2]>()), 1..40)

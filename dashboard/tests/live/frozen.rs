@@ -67,7 +67,7 @@ fn freeze(at: UtcUs) -> Freeze {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(2_048) / 4, ..ProptestConfig::default() })]
     #[test]
     fn nothing_of_after_the_freeze_leaks(
         before in vec(vec(did(), CONTESTANTS), 0..70),

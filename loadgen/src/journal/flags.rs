@@ -5,7 +5,7 @@
     reason = "the comments of flags are their help texts, which clap prints as they stand"
 )]
 
-use crate::redis_flags::RedisFlags;
+use crate::redis_flags::{MaybeRedisFlags, RedisFlags};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use flowtest_contract::StreamId;
@@ -20,14 +20,12 @@ pub struct Journals {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("redis", |flag| flag.help("Compare with the scores in this Redis (redis://host[:port] or unix:///path)")))]
 pub struct Audit {
     #[command(flatten)]
     pub journals: Journals,
-    /// Compare with the scores in this Redis (redis://host[:port] or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
-    pub redis: Option<String>,
     #[command(flatten)]
-    pub redis_flags: RedisFlags,
+    pub redis: MaybeRedisFlags,
     /// The contest that the journals must be of.
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
     pub contest: Option<String>,
@@ -43,14 +41,12 @@ pub struct Audit {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("redis", |flag| flag.help("The Redis that lacks scores (redis://host[:port] or unix:///path)")))]
 pub struct Rebuild {
     #[command(flatten)]
     pub journals: Journals,
-    /// The Redis that lacks scores (redis://host[:port] or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
-    pub redis: String,
     #[command(flatten)]
-    pub redis_flags: RedisFlags,
+    pub redis: RedisFlags,
     /// Afterwards seal each round all of whose streams have ended.
     #[arg(long, env = "FLOWTEST_LOADGEN_SEAL", value_parser = BoolishValueParser::new())]
     pub seal: bool,

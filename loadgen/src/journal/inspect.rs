@@ -11,11 +11,10 @@
 
 use crate::journal::flags::Inspect;
 use crate::observe::results;
-use crate::observe::summary::micros;
 use crate::{Failed, journal::folders};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use flowtest_contract::rules::{Deadline, UtcUs};
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, micros};
 use flowtest_journal::JournalError;
 use flowtest_journal::record::ArchivedTerms;
 use flowtest_journal::stream::{self, Group, Record, StreamFolder, Tail};

@@ -1,9 +1,8 @@
 //! What `limit` tells: a line for each step, a sentence at the end, JSON, and a page with the curve of latency over rate.
 
 use crate::Failed;
-use crate::observe::summary::micros;
 use flowtest_contest::ladder::{Found, HoldVerdict, Pass, Trial, Unbroken};
-use flowtest_contract::text::{grouped, percent, percent_of_one};
+use flowtest_contract::text::{grouped, micros, percent, percent_of_one};
 use sailfish::TemplateSimple;
 use serde::Serialize;
 use std::fmt::Write;
@@ -292,7 +291,7 @@ mod tests {
     #[test]
     fn what_must_be_verified_reads_as_it_was_written() {
         let pass = Pass { verified: 0.55, p99_us: 50_000 };
-        assert_eq!(LimitResult { pass, ..result() }.terms(), "55 % are verified and p99 is at most 50.00 ms");
+        assert_eq!(LimitResult { pass, ..result() }.terms(), "55 % are verified and p99 is at most 50.0 ms");
     }
 
     #[test]
@@ -300,7 +299,7 @@ mod tests {
         let mut result = result();
         assert_eq!(
             result.message(),
-            "holds 1,000/s while 99.5 % are verified and p99 is at most 50.00 ms; breaks at 1,250/s by latency\n"
+            "holds 1,000/s while 99.5 % are verified and p99 is at most 50.0 ms; breaks at 1,250/s by latency\n"
         );
         assert!(result.is_found());
         let by_hand = LimitResult { interrupted: true, ..result.clone() };

@@ -196,101 +196,131 @@ fn respond(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::
 
 /// The text of a scrape.
 fn exposition(scene: &Scene) -> String {
-    let Scene { names, rules, snapshot, doing } = scene;
     let mut text = Text::default();
-    let named = || names.iter().map(|name| escaped(name)).zip(&snapshot.contestants);
-    let both = |exposed: &Exposed| [("true", exposed.scored), ("false", exposed.unscored)];
-    text.metric("flowtest_info", "gauge", "The generator.");
-    text.line(&format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
-    text.metric("flowtest_up", "gauge", "The generator answers.");
-    text.line("", 1);
-    if let Some(doing) = doing {
-        text.metric("flowtest_state", "gauge", "1 for what the generator does.");
-        for state in Doing::ALL {
-            text.line(&format!("{{state=\"{}\"}}", state.name()), u8::from(state == *doing));
-        }
-    }
-    text.metric("flowtest_run_seconds", "gauge", "Since the start of the first phase.");
-    text.line("", snapshot.run_s);
-    text.metric("flowtest_requests_total", "counter", "Requests that have an outcome.");
-    for (name, exposed) in named() {
-        for (scored, (tally, meter)) in both(exposed) {
-            let wrong = tally.responses().saturating_sub(meter.verified);
-            let failures = Failure::ALL.map(|failure| (failure.name(), tally.failure(failure)));
-            for (outcome, count) in [("right", meter.verified), ("wrong", wrong)].into_iter().chain(failures) {
-                text.line(&format!("{{contestant=\"{name}\",outcome=\"{outcome}\",scored=\"{scored}\"}}"), count);
-            }
-        }
-    }
-    text.metric("flowtest_verified_total", "counter", "Exchanges with all three headers right.");
-    for (name, exposed) in named() {
-        for (scored, (_, meter)) in both(exposed) {
-            text.line(&format!("{{contestant=\"{name}\",scored=\"{scored}\"}}"), meter.verified);
-        }
-    }
-    text.metric("flowtest_due_total", "counter", "Requests that came due.");
-    for (name, exposed) in named() {
-        for (scored, (tally, _)) in both(exposed) {
-            text.line(&format!("{{contestant=\"{name}\",scored=\"{scored}\"}}"), tally.due);
-        }
-    }
-    text.metric("flowtest_wrong_headers_total", "counter", "Answers in which this header was wrong.");
-    for (name, exposed) in named() {
-        for (scored, (tally, _)) in both(exposed) {
-            let headers = [("token", tally.token_wrong), ("version", tally.version_wrong), ("from", tally.from_wrong)];
-            for (header, count) in headers {
-                text.line(&format!("{{contestant=\"{name}\",header=\"{header}\",scored=\"{scored}\"}}"), count);
-            }
-        }
-    }
-    text.metric("flowtest_points", "gauge", "Points so far.");
-    for (name, exposed) in named() {
-        text.line(&format!("{{contestant=\"{name}\"}}"), exposed.scored.0.points(rules));
-    }
-    text.metric("flowtest_latency_seconds", "gauge", "Latency from the intended instant, of the newest second.");
-    for (name, exposed) in named() {
-        for (quantile, us) in ["0.5", "0.9", "0.99", "0.999"].iter().zip(exposed.latency_us) {
-            if let Some(us) = us {
-                text.line(&format!("{{contestant=\"{name}\",quantile=\"{quantile}\"}}"), us as f64 / 1e6);
-            }
-        }
-    }
-    for metric in ["flowtest_contestant_invalid_seconds_total", "flowtest_contestant_saturated_seconds_total"] {
-        text.metric(
-            metric,
-            "counter",
-            "Scored seconds in which the generator was too slow for this contestant's plan.",
-        );
-        for (name, exposed) in named() {
-            text.line(&format!("{{contestant=\"{name}\"}}"), exposed.invalid_s);
-        }
-    }
-    for metric in ["flowtest_invalid_seconds_total", "flowtest_saturated_seconds_total"] {
-        text.metric(metric, "counter", "Scored seconds in which the generator was too slow for its plan.");
-        text.line("", snapshot.invalid_s);
-    }
-    text.optional(
-        "flowtest_rate_ratio",
-        "The part of what was due in the newest second that was sent in time.",
-        "",
-        snapshot.rate_ratio,
-    );
-    let lag = snapshot.lag_us.map(|us| us as f64 / 1e6);
-    for metric in ["flowtest_lag_seconds", "flowtest_own_lag_seconds"] {
-        let help = "The generator's own send lag in the newest second.";
-        text.optional(metric, help, "{quantile=\"0.99\"}", lag);
-    }
-    text.optional(
-        "flowtest_worker_busy_ratio",
-        "The workers' part of their cores in the newest second.",
-        "",
-        snapshot.busy,
-    );
-    let backlog = snapshot.backlog.map(|batches| batches as f64);
-    text.optional("flowtest_journal_backlog_batches", "Batches on disk and not in Redis.", "", backlog);
-    let stands_still = snapshot.stands_still.map(|still| f64::from(u8::from(still)));
-    text.optional("flowtest_scoreboard_stands_still", "1 while Redis does not take what is counted.", "", stands_still);
+    scene.write_state(&mut text);
+    scene.write_counts(&mut text);
+    scene.write_newest(&mut text);
+    scene.write_own(&mut text);
     text.text
+}
+
+impl Scene {
+    fn write_state(&self, text: &mut Text) {
+        text.metric("flowtest_info", "gauge", "The generator.");
+        text.line(&format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
+        text.metric("flowtest_up", "gauge", "The generator answers.");
+        text.line("", 1);
+        if let Some(doing) = &self.doing {
+            text.metric("flowtest_state", "gauge", "1 for what the generator does.");
+            for state in Doing::ALL {
+                text.line(&format!("{{state=\"{}\"}}", state.name()), u8::from(state == *doing));
+            }
+        }
+        text.metric("flowtest_run_seconds", "gauge", "Since the start of the first phase.");
+        text.line("", self.snapshot.run_s);
+    }
+
+    /// Each contestant's name, as Prometheus wants it, and what it is at.
+    fn named(&self) -> impl Iterator<Item = (String, &Exposed)> {
+        self.names.iter().map(|name| escaped(name)).zip(&self.snapshot.contestants)
+    }
+
+    fn write_counts(&self, text: &mut Text) {
+        let both = |exposed: &Exposed| [("true", exposed.scored), ("false", exposed.unscored)];
+        text.metric("flowtest_requests_total", "counter", "Requests that have an outcome.");
+        for (name, exposed) in self.named() {
+            for (scored, (tally, meter)) in both(exposed) {
+                let wrong = tally.responses().saturating_sub(meter.verified);
+                let failures = Failure::ALL.map(|failure| (failure.name(), tally.failure(failure)));
+                for (outcome, count) in [("right", meter.verified), ("wrong", wrong)].into_iter().chain(failures) {
+                    text.line(&format!("{{contestant=\"{name}\",outcome=\"{outcome}\",scored=\"{scored}\"}}"), count);
+                }
+            }
+        }
+        text.metric("flowtest_verified_total", "counter", "Exchanges with all three headers right.");
+        for (name, exposed) in self.named() {
+            for (scored, (_, meter)) in both(exposed) {
+                text.line(&format!("{{contestant=\"{name}\",scored=\"{scored}\"}}"), meter.verified);
+            }
+        }
+        text.metric("flowtest_due_total", "counter", "Requests that came due.");
+        for (name, exposed) in self.named() {
+            for (scored, (tally, _)) in both(exposed) {
+                text.line(&format!("{{contestant=\"{name}\",scored=\"{scored}\"}}"), tally.due);
+            }
+        }
+        text.metric("flowtest_wrong_headers_total", "counter", "Answers in which this header was wrong.");
+        for (name, exposed) in self.named() {
+            for (scored, (tally, _)) in both(exposed) {
+                let headers =
+                    [("token", tally.token_wrong), ("version", tally.version_wrong), ("from", tally.from_wrong)];
+                for (header, count) in headers {
+                    text.line(&format!("{{contestant=\"{name}\",header=\"{header}\",scored=\"{scored}\"}}"), count);
+                }
+            }
+        }
+        text.metric("flowtest_points", "gauge", "Points so far.");
+        for (name, exposed) in self.named() {
+            text.line(&format!("{{contestant=\"{name}\"}}"), exposed.scored.0.points(&self.rules));
+        }
+    }
+
+    /// Of each contestant, in the newest second and in those that were not valid.
+    fn write_newest(&self, text: &mut Text) {
+        text.metric("flowtest_latency_seconds", "gauge", "Latency from the intended instant, of the newest second.");
+        for (name, exposed) in self.named() {
+            for (quantile, us) in ["0.5", "0.9", "0.99", "0.999"].iter().zip(exposed.latency_us) {
+                if let Some(us) = us {
+                    text.line(&format!("{{contestant=\"{name}\",quantile=\"{quantile}\"}}"), us as f64 / 1e6);
+                }
+            }
+        }
+        for metric in ["flowtest_contestant_invalid_seconds_total", "flowtest_contestant_saturated_seconds_total"] {
+            text.metric(
+                metric,
+                "counter",
+                "Scored seconds in which the generator was too slow for this contestant's plan.",
+            );
+            for (name, exposed) in self.named() {
+                text.line(&format!("{{contestant=\"{name}\"}}"), exposed.invalid_s);
+            }
+        }
+    }
+
+    /// How the generator itself does.
+    fn write_own(&self, text: &mut Text) {
+        let snapshot = &self.snapshot;
+        for metric in ["flowtest_invalid_seconds_total", "flowtest_saturated_seconds_total"] {
+            text.metric(metric, "counter", "Scored seconds in which the generator was too slow for its plan.");
+            text.line("", snapshot.invalid_s);
+        }
+        text.optional(
+            "flowtest_rate_ratio",
+            "The part of what was due in the newest second that was sent in time.",
+            "",
+            snapshot.rate_ratio,
+        );
+        let lag = snapshot.lag_us.map(|us| us as f64 / 1e6);
+        for metric in ["flowtest_lag_seconds", "flowtest_own_lag_seconds"] {
+            let help = "The generator's own send lag in the newest second.";
+            text.optional(metric, help, "{quantile=\"0.99\"}", lag);
+        }
+        text.optional(
+            "flowtest_worker_busy_ratio",
+            "The workers' part of their cores in the newest second.",
+            "",
+            snapshot.busy,
+        );
+        let backlog = snapshot.backlog.map(|batches| batches as f64);
+        text.optional("flowtest_journal_backlog_batches", "Batches on disk and not in Redis.", "", backlog);
+        let stands_still = snapshot.stands_still.map(|still| f64::from(u8::from(still)));
+        text.optional(
+            "flowtest_scoreboard_stands_still",
+            "1 while Redis does not take what is counted.",
+            "",
+            stands_still,
+        );
+    }
 }
 
 #[derive(Default)]

@@ -3,8 +3,7 @@
 use crate::engine::block::Block;
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::{NS_PER_SECOND, Plan};
-use crate::observe::summary::micros;
-use flowtest_contract::text::grouped;
+use flowtest_contract::text::{grouped, micros};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 

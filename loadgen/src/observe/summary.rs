@@ -14,7 +14,7 @@ use crate::observe::wording;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::ladder::{HoldVerdict, Unbroken};
 use flowtest_contest::text::bounded;
-use flowtest_contract::text::{grouped, percent};
+use flowtest_contract::text::{grouped, micros, percent};
 use flowtest_contract::{Histogram, Tally};
 use flowtest_scoreboard::BusyWith;
 use serde::Serialize;
@@ -319,7 +319,24 @@ fn settled(sums: &Block) -> u64 {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = &self.total;
+        self.write_contestants(f)?;
+        self.write_totals(f)?;
+        self.write_failures(f)?;
+        self.write_times(f)?;
+        self.write_validity(f)?;
+        self.write_samples(f)?;
+        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        writeln!(
+            f,
+            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}",
+            self.cpu.user_us_per_request, self.cpu.system_us_per_request
+        )?;
+        write!(f, "  io_uring   {}", self.features.join(", "))
+    }
+}
+
+impl Summary {
+    fn write_contestants(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.contestants.len() > 1 {
             for contestant in &self.contestants {
                 let figures = &contestant.figures;
@@ -339,7 +356,11 @@ impl fmt::Display for Summary {
                 writeln!(f, "  {:<28} {}", contestant.name, climb.line())?;
             }
         }
-        let share = |part: u64| percent(part, total.requests);
+        Ok(())
+    }
+
+    fn write_totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
         if self.interrupted {
             let until = if total.requests == 0 { "before anything counted" } else { "before its plan ended" };
             writeln!(f, "  STOPPED {until}: the figures are of what was played until then")?;
@@ -349,10 +370,14 @@ impl fmt::Display for Summary {
             f,
             "  verified   {:>14}   {}  (all three headers right)",
             grouped(total.verified),
-            share(total.verified)
+            percent(total.verified, total.requests)
         )?;
         writeln!(f, "  rate       {:>14}   answers per second", grouped(total.rate as u64))?;
-        writeln!(f, "  points     {:>14}", grouped(total.points))?;
+        writeln!(f, "  points     {:>14}", grouped(total.points))
+    }
+
+    fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
         let failed = &total.failed;
         let wrong = [("token", failed.token), ("version", failed.version), ("from", failed.from)];
         let lost = [
@@ -376,7 +401,11 @@ impl fmt::Display for Summary {
         for (cause, count) in failures::together(&self.causes).into_iter().take(CAUSES_SHOWN) {
             writeln!(f, "             {:>11}   {}", grouped(count), bounded(cause, LINE_BYTES_MAX))?;
         }
-        write_counts(f, "also", &[("resent", total.resent), ("unsolicited", total.unsolicited)])?;
+        write_counts(f, "also", &[("resent", total.resent), ("unsolicited", total.unsolicited)])
+    }
+
+    fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
         writeln!(f, "             {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
         write_quantiles(f, "latency", &total.latency_us)?;
         write_quantiles(f, "service", &total.service_us)?;
@@ -387,6 +416,10 @@ impl fmt::Display for Summary {
         if let Some(ratio) = self.validity.closed_ratio {
             writeln!(f, "  on time    {ratio:>14.5}   of closed phases, no turn of a worker came late")?;
         }
+        Ok(())
+    }
+
+    fn write_validity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ValidityFigures { valid, seconds, valid_seconds, .. } = self.validity;
         let figure = format!("{} s", grouped(valid_seconds));
         let word = if valid { "" } else { "; NOT VALID: the generator was too slow for its plan" };
@@ -397,6 +430,10 @@ impl fmt::Display for Summary {
             let figure = house.figure();
             writeln!(f, "  house      {colour}{figure:>14}\x1b[0m   the platform's own losses: {}", house.meaning())?;
         }
+        Ok(())
+    }
+
+    fn write_samples(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for sample in &self.samples {
             let line = |text: &str| bounded(text, LINE_BYTES_MAX);
             writeln!(f, "  first {} of {}: {}", sample.kind, line(&sample.contestant), line(&sample.message))?;
@@ -408,13 +445,7 @@ impl fmt::Display for Summary {
             )?;
             writeln!(f, "    expected   {}", line(&sample.expected))?;
         }
-        let cores = self.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        writeln!(
-            f,
-            "  cost       user {:.3} µs, system {:.3} µs per request; cores {cores}",
-            self.cpu.user_us_per_request, self.cpu.system_us_per_request
-        )?;
-        write!(f, "  io_uring   {}", self.features.join(", "))
+        Ok(())
     }
 }
 
@@ -445,15 +476,6 @@ pub fn clock(seconds: u64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
 }
 
-/// A duration in the unit that people read.
-pub fn micros(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,10 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_written_as_people_read_them() {
+    fn an_instant_is_written_as_clocks_show_it() {
         assert_eq!([0, 61, 3_600].map(clock), ["00:00", "01:01", "1:00:00"]);
-        assert_eq!(micros(999), "999 µs");
-        assert_eq!(micros(1_500), "1.50 ms");
-        assert_eq!(micros(2_000_000), "2.00 s");
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::run::{RunError, choose_cores};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
-use crate::redis_flags::RedisFlags;
+use crate::redis_flags::{MaybeRedisFlags, RedisFlags};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use flowtest_contest::contest::{CONNECTIONS_MAX, PIPELINE_MAX, RATE_MAX};
@@ -204,11 +204,8 @@ pub struct RunContest {
     /// The contest file.
     #[arg(value_name = "CONTEST.toml")]
     pub file: PathBuf,
-    /// Publish scores to this Redis (redis://host[:port], rediss:// for TLS, or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
-    pub redis: Option<String>,
     #[command(flatten)]
-    pub redis_flags: RedisFlags,
+    pub redis: MaybeRedisFlags,
     /// Write every batch and verdict to a journal in this folder, and publish only what is on disk.
     #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
     pub journal: Option<PathBuf>,
@@ -229,11 +226,8 @@ pub struct Serve {
     /// The contest to serve.
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
     pub contest: String,
-    /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
-    pub redis: String,
     #[command(flatten)]
-    pub redis_flags: RedisFlags,
+    pub redis: RedisFlags,
     /// Write every batch and verdict to journals in this folder.
     #[arg(long, value_name = "DIR", env = "FLOWTEST_LOADGEN_JOURNAL")]
     pub journal: PathBuf,

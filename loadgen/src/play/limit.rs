@@ -35,27 +35,10 @@ const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX);
 /// # Errors
 /// What is wrong with the flags, and why there is nothing to measure.
 pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
-    if flags.hold < flags.server.timeout {
-        return Err(Failed::Usage(format!(
-            "a step of {} is over before an exchange of {} can fail: write --hold {} or longer, or a shorter --timeout",
-            humantime::format_duration(flags.hold),
-            humantime::format_duration(flags.server.timeout),
-            humantime::format_duration(flags.server.timeout)
-        )));
-    }
-    if let Some(p99) = flags.p99.filter(|p99| *p99 > flags.server.timeout) {
-        return Err(Failed::Usage(format!(
-            "within a timeout of {} no answer takes {}: write a shorter --p99, or a longer --timeout",
-            humantime::format_duration(flags.server.timeout),
-            humantime::format_duration(p99)
-        )));
-    }
+    check(flags)?;
     let pass = flags.pass();
     let terms = LadderTerms { start: flags.start, step: flags.step, max: flags.max, pass };
     let mut ladder = Ladder::new(terms).map_err(Failed::Usage)?;
-    if flags.report.as_deref().is_some_and(results::is_stdout) {
-        return Err(Failed::Usage("--report wants a file: name one, as in --report limit.html".to_owned()));
-    }
     [&flags.json, &flags.report].into_iter().try_for_each(|path| results::prepare(path.as_deref()))?;
     let cores = flags.server.cores.choose()?;
     let names = flags.server.hosts.names()?;
@@ -102,6 +85,29 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
         Some(error) => Err(error),
         None => Ok(if result.is_found() { 0 } else { 3 }),
     }
+}
+
+/// What flags say that no climb can be made of.
+fn check(flags: &Limit) -> Result<(), Failed> {
+    if flags.hold < flags.server.timeout {
+        return Err(Failed::Usage(format!(
+            "a step of {} is over before an exchange of {} can fail: write --hold {} or longer, or a shorter --timeout",
+            humantime::format_duration(flags.hold),
+            humantime::format_duration(flags.server.timeout),
+            humantime::format_duration(flags.server.timeout)
+        )));
+    }
+    if let Some(p99) = flags.p99.filter(|p99| *p99 > flags.server.timeout) {
+        return Err(Failed::Usage(format!(
+            "within a timeout of {} no answer takes {}: write a shorter --p99, or a longer --timeout",
+            humantime::format_duration(flags.server.timeout),
+            humantime::format_duration(p99)
+        )));
+    }
+    if flags.report.as_deref().is_some_and(results::is_stdout) {
+        return Err(Failed::Usage("--report wants a file: name one, as in --report limit.html".to_owned()));
+    }
+    Ok(())
 }
 
 /// Connections of the highest step, as many as this machine's descriptors, ports and memory allow.

@@ -49,10 +49,7 @@ pub fn run(flags: &RunContest, stop: &Stop) -> Result<u8, Failed> {
     if let Some(dir) = &flags.journal {
         check_room(dir, &plan, flags.trace.tracing())?;
     }
-    let redis = match &flags.redis {
-        Some(url) => Some(flags.redis_flags.address(url)?),
-        None => None,
-    };
+    let redis = flags.redis.address()?;
     let (round, stream) = (RoundId::from_bits(random_bits()?), StreamId::from_bits(random_bits()?));
     if let (Some(dir), Some(redis)) = (&flags.journal, &redis) {
         finish_others(dir, redis);

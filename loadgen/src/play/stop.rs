@@ -31,11 +31,8 @@ pub struct Stop {
     /// The contest whose traffic is to end.
     #[arg(long, value_name = "NAME", env = "FLOWTEST_LOADGEN_CONTEST")]
     pub contest: String,
-    /// The Redis of the contest (redis://host[:port], rediss:// for TLS, or unix:///path).
-    #[arg(long, value_name = "URL", env = "FLOWTEST_LOADGEN_REDIS", hide_env_values = true)]
-    pub redis: String,
     #[command(flatten)]
-    pub redis_flags: RedisFlags,
+    pub redis: RedisFlags,
 }
 
 /// Stops it, and says who has heard.
@@ -43,7 +40,7 @@ pub struct Stop {
 /// # Errors
 /// What is wrong with Redis, and that there is no such contest.
 pub fn stop(flags: &Stop) -> Result<u8, Failed> {
-    let address = flags.redis_flags.address(&flags.redis)?;
+    let address = flags.redis.address()?;
     let contest = &flags.contest;
     let mut scoreboard = Scoreboard::open(address.clone())?;
     let stopped = scoreboard.stop_traffic(contest, Clock::now().utc_base).map_err(|error| match error {

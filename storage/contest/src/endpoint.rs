@@ -164,23 +164,7 @@ fn read(text: &str) -> Result<Endpoint, EndpointError> {
     if url.fragment().is_some() {
         return Err(EndpointError::Fragment(shown()));
     }
-    let host = match url.host() {
-        Some(url::Host::Domain(name)) => name_of_dns(name, shown)?,
-        Some(url::Host::Ipv4(address)) => {
-            // 010.0.0.1 is 8.0.0.1 to some and 10.0.0.1 to others; 127.1 and 2130706433 are no addresses to many.
-            let typed = authority.split(':').next().unwrap_or(authority);
-            if typed != address.to_string() {
-                return Err(EndpointError::Ambiguous(shown(), address.to_string()));
-            }
-            Host::V4(address)
-        }
-        Some(url::Host::Ipv6(address)) => match address.to_ipv4_mapped() {
-            // Two texts of one address would be two contestants.
-            Some(inside) => return Err(EndpointError::Ambiguous(shown(), inside.to_string())),
-            None => Host::V6(address),
-        },
-        None => return Err(EndpointError::Host(shown())),
-    };
+    let host = host(&url, authority, shown)?;
     let port = url.port().unwrap_or(scheme.port());
     if port == 0 {
         return Err(EndpointError::Port(shown()));
@@ -194,6 +178,27 @@ fn read(text: &str) -> Result<Endpoint, EndpointError> {
         return Err(EndpointError::Long);
     }
     Ok(Endpoint { scheme, host, port, path_and_query })
+}
+
+/// The host of a URL, which was typed so.
+fn host(url: &Url, authority: &str, shown: impl Fn() -> String) -> Result<Host, EndpointError> {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name_of_dns(name, shown),
+        Some(url::Host::Ipv4(address)) => {
+            // 010.0.0.1 is 8.0.0.1 to some and 10.0.0.1 to others; 127.1 and 2130706433 are no addresses to many.
+            let typed = authority.split(':').next().unwrap_or(authority);
+            if typed != address.to_string() {
+                return Err(EndpointError::Ambiguous(shown(), address.to_string()));
+            }
+            Ok(Host::V4(address))
+        }
+        Some(url::Host::Ipv6(address)) => match address.to_ipv4_mapped() {
+            // Two texts of one address would be two contestants.
+            Some(inside) => Err(EndpointError::Ambiguous(shown(), inside.to_string())),
+            None => Ok(Host::V6(address)),
+        },
+        None => Err(EndpointError::Host(shown())),
+    }
 }
 
 /// `http:/host` is a slip, and would be a host of the name `http`.

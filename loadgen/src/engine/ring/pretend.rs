@@ -364,8 +364,7 @@ impl Pretend {
             };
             let most = self.buffers[id as usize].len().min(self.sockets[slot].inbox.len());
             let take = if self.mischief.cuts { 1 + self.random(most as u64) as usize } else { most };
-            let bytes: Vec<u8> = self.sockets[slot].inbox.drain(..take).collect();
-            self.buffers[id as usize][..take].copy_from_slice(&bytes);
+            self.sockets[slot].inbox.read_exact(&mut self.buffers[id as usize][..take]).expect("there are as many");
             self.in_hand[id as usize] = true;
             self.used += take as u64 * self.costs.1 / 1_000;
             let more = !(self.mischief.cuts && self.random(16) == 0);

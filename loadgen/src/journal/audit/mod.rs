@@ -63,7 +63,7 @@ pub const DIFFERENT: u8 = 4;
 /// Runs the command; the exit code says whether everything agrees.
 pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let what_if = flags.with.as_deref().map(WhatIf::read).transpose()?;
-    let redis = flags.redis.as_deref().map(|url| flags.redis_flags.address(url)).transpose()?;
+    let redis = flags.redis.address()?;
     let folders = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let board = redis.as_ref().map(Board::open).transpose()?;

@@ -474,7 +474,7 @@ fn sums(entry: &DecisionEntry) -> HoldSums {
 }
 
 fn micros(us: Option<u64>) -> String {
-    us.map_or_else(|| "-".to_owned(), crate::observe::summary::micros)
+    us.map_or_else(|| "-".to_owned(), flowtest_contract::text::micros)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ struct Extent {
 
 /// Runs the command; the exit code says whether Redis has everything now.
 pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
-    let redis = flags.redis_flags.address(&flags.redis)?;
+    let redis = flags.redis.address()?;
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, without: flags.without.clone(), orphans: false };

@@ -7,8 +7,8 @@ use crate::engine::index::{ContestantIndex, Key};
 use crate::engine::plan::{Load, NS_PER_SECOND, Plan};
 use crate::observe::house::House;
 use crate::observe::series::{RoundPart, Series, State};
-use crate::observe::summary::{clock, micros};
-use flowtest_contract::text::grouped;
+use crate::observe::summary::clock;
+use flowtest_contract::text::{grouped, micros};
 
 /// Contestants with a line of their own; the others are summed.
 pub(super) const LINES_MAX: usize = 20;

@@ -18,11 +18,11 @@ use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::observe::failures::FailureSample;
 use crate::observe::house::House;
 use crate::observe::series::{Series, thinned};
-use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, clock, micros};
+use crate::observe::summary::{ContestantFigures, Figures, Quantiles, Summary, clock};
 use crate::observe::title::Title;
 use crate::observe::wording;
 use curves::Timeline;
-use flowtest_contract::text::{grouped, percent};
+use flowtest_contract::text::{grouped, micros, percent};
 use sailfish::{RenderError, TemplateSimple};
 
 /// Columns of a chart for all contestants together, and of one contestant's.

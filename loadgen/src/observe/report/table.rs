@@ -2,8 +2,8 @@
 
 use crate::engine::plan::{Plan, WrittenPhase};
 use crate::observe::series::{Entry, Moment, RoundPart, thinned};
-use crate::observe::summary::{clock, micros};
-use flowtest_contract::text::grouped;
+use crate::observe::summary::clock;
+use flowtest_contract::text::{grouped, micros};
 use sailfish::{RenderError, TemplateSimple};
 
 struct SecondsRow {

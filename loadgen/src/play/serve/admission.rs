@@ -7,7 +7,7 @@
 //!
 //! A thread of its own, so that no slow endpoint delays the clock of the round.
 
-use super::Home;
+use super::home::{Home, within};
 use crate::Failed;
 use crate::admit::probe::{
     Candidate, Checked, CheckedBy, Claim, Holder, ProbeReport, ProbedExchange, Taken, Terms, check, check_since,
@@ -584,14 +584,6 @@ fn typed_at(control: &Control, name: &str) -> UtcUs {
 fn since_of(checked: &Checked) -> HashMap<SocketAddr, UtcUs> {
     let now = Clock::now().utc_base;
     checked.held.iter().map(|(address, since)| (*address, (*since).min(now))).collect()
-}
-
-/// The document's policy, if our own ceiling allows it.
-pub(super) fn within(
-    policy: &Policy,
-    ceiling: Option<&Policy>,
-) -> Result<Policy, flowtest_contest::policy::PolicyError> {
-    ceiling.map_or_else(|| Ok(policy.clone()), |ceiling| policy.within(ceiling))
 }
 
 #[cfg(test)]

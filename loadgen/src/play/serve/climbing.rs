@@ -6,7 +6,7 @@
 //! away nobody decides, and nobody climbs. Whoever has come in mid-climb and finds no decision there, as in a Redis that is another
 //! one now, leaves it to those who have played for longer: they know them all, and it would begin anew.
 
-use super::Home;
+use super::home::Home;
 use super::round_runner::{RoundRunner, SaidHold};
 use crate::engine::block::CountedHold;
 use crate::engine::plan::HoldWindow;

@@ -1,7 +1,8 @@
 //! The split, where no dashboard keeps it: a generator that was named by `--keep` gives the shares of those that die to the
 //! others. Only one process does it at a time, who holds the keeper's lease; others listen, so that they can take over at once.
 
-use super::{Controller, Home};
+use super::Controller;
+use super::home::Home;
 use flowtest_contest::lifecycle::change;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;

@@ -2,6 +2,8 @@
 //!
 //! | module | noun |
 //! |---|---|
+//! | `home` | what a generator is and where it belongs |
+//! | `health` | what it says about itself |
 //! | [`round_runner`] | one round as it is played here |
 //! | `admission` | who is let in, and where names point now |
 //! | `climbing` | breakpoint phases among several generators |
@@ -19,6 +21,8 @@ mod admission;
 mod attempt;
 mod beside;
 mod climbing;
+mod health;
+mod home;
 mod keeping;
 mod own_stop;
 mod practice_scheduler;
@@ -27,32 +31,19 @@ pub mod round_runner;
 
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
-use crate::admit::resolve::Names;
-use crate::admit::trust::ContestTrust;
-use crate::engine::plan::Plan;
-use crate::engine::ring::Features;
-use crate::engine::run::{Clock, probe_ring, usable_cores};
-use crate::engine::trace::Tracing;
-use crate::observe::metrics::{Doing, Metrics};
-use crate::observe::output::Outputs;
+use crate::engine::run::Clock;
+use crate::observe::metrics::Doing;
 use crate::play::flags::Serve;
-use crate::play::plan::Taker;
-use crate::play::run;
 use crate::play::run::finish_others;
-use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
 use beside::Beside;
-use flowtest_contest::text::bounded;
 use flowtest_contest::{Control, Policy, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
-use flowtest_contract::text::shown;
-use flowtest_contract::{RoundId, StreamId};
-use flowtest_journal::free_bytes;
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::{ClockOffset, OFFSET_MAX_US};
-use flowtest_scoreboard::generator::GeneratorHealth;
-use flowtest_scoreboard::keys::GENERATOR_LIFE_SECONDS;
-use flowtest_scoreboard::{Lease, RedisAddress, Scoreboard, ScoreboardError};
+use flowtest_scoreboard::{Lease, Scoreboard, ScoreboardError};
+use home::Home;
 use keeping::Keeping;
 use own_stop::{Readings, Signals};
 use practice_scheduler::PracticeScheduler;
@@ -60,7 +51,6 @@ use round_end::RoundEnds;
 use round_runner::RoundRunner;
 use sd_notify::NotifyState;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -72,161 +62,11 @@ const LOOK: Duration = Duration::from_millis(250);
 const POLL: Duration = Duration::from_millis(50);
 /// How often our clock is compared with Redis's.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
-/// How long a start waits for a name that is another's: a little longer than a dead process's lease.
-const NAME_WAIT: Duration = Duration::from_secs(GENERATOR_LIFE_SECONDS + 1);
 /// A split that begins sooner is not joined: there would be no time to get ready.
 const READY_US: u64 = 1_000_000;
 /// How long a process that is to end waits for others to take its share: a keeper's look, the lead of a split, and as much
 /// again.
 const HAND_OVER: Duration = Duration::from_secs(6);
-
-/// As this machine calls itself.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// What a generator is and where it belongs; the same for all its rounds.
-#[derive(Debug)]
-pub struct Home {
-    pub id: String,
-    /// This process, whatever its name.
-    pub process: StreamId,
-    pub contest: String,
-    pub redis: RedisAddress,
-    pub journal: PathBuf,
-    /// Tests of endpoints and practice, and no rounds.
-    pub practice_only: bool,
-    /// It may be the keeper of the split.
-    pub keep: bool,
-    pub cores: Vec<usize>,
-    pub tracing: Tracing,
-    /// What this machine's own file allows at the most.
-    pub ceiling: Option<Policy>,
-    pub names: Names,
-    pub trust: ContestTrust,
-    /// What each round leaves for people and machines to read.
-    pub outputs: Outputs,
-    pub metrics: Option<Metrics>,
-    /// What rings on this machine can do.
-    pub features: Features,
-    /// What the operator says where our requests come from; empty: the interfaces' addresses.
-    pub told_addresses: Vec<IpAddr>,
-    /// Added to the offset of our clock as it is believed, in microseconds: not 0 only in rehearsals.
-    pub clock_shift_us: i64,
-}
-
-impl Home {
-    fn new(flags: &Serve) -> Result<Home, Failed> {
-        let usage = |error: String| Failed::Usage(error);
-        if !flowtest_contest::names::is_name(&flags.contest) {
-            return Err(usage(format!(
-                "\"{}\" cannot be the name of a contest: write the one that its file or the dashboard has, up to {} characters \
-                 without {{, }} and :",
-                bounded(&flags.contest, 100),
-                flowtest_contest::names::NAME_CHARS_MAX
-            )));
-        }
-        let ceiling =
-            flags.policy.as_deref().map(guard::ceiling).transpose().map_err(|error| usage(error.to_string()))?;
-        let names = flags.hosts.names()?;
-        let id = flags.id.clone().unwrap_or_else(host_name);
-        if !flowtest_contest::names::is_name(&id) {
-            return Err(usage(format!("{id:?} cannot be a generator's name: give it one by --id")));
-        }
-        let cores = flags.cores.choose()?;
-        // The room for a journal is told before the first round: without it nobody may be armed.
-        std::fs::create_dir_all(&flags.journal).map_err(|error| {
-            let folder = shown(&flags.journal);
-            Failed::Message(format!("cannot make the journal's folder {folder} ({error}): name another by --journal"))
-        })?;
-        Ok(Home {
-            id,
-            process: StreamId::from_bits(run::random_bits()?),
-            features: probe_ring(cores[0])?,
-            told_addresses: flags.source_address.clone(),
-            clock_shift_us: flags.clock_shift_us,
-            contest: flags.contest.clone(),
-            redis: flags.redis_flags.address(&flags.redis)?,
-            journal: flags.journal.clone(),
-            practice_only: flags.practice_only,
-            keep: flags.keep,
-            cores,
-            tracing: flags.trace.tracing(),
-            ceiling,
-            names,
-            trust: flags.authorities.contest_trust()?,
-            // What cannot be written shall show now and not when a round is armed.
-            metrics: flags.outputs.start_metrics()?,
-            outputs: flags.outputs.clone(),
-        })
-    }
-
-    /// Waits until our name is ours: a process that died holds it for some seconds more.
-    fn take_name(&self, scoreboard: &mut Scoreboard, stop: &AtomicBool) -> Result<(), Failed> {
-        let until = Instant::now() + NAME_WAIT;
-        let mut has_waited = false;
-        while !self.practice_only && scoreboard.hold_lease(&self.contest, &self.id, self.process)? == Lease::Others {
-            self.say_waiting(scoreboard);
-            has_waited = true;
-            if Instant::now() >= until || stop.load(Ordering::Relaxed) {
-                return Err(Failed::Message(self.name_is_taken()));
-            }
-            thread::sleep(LOOK);
-        }
-        if has_waited {
-            let _ = scoreboard.end_waiting(&self.contest, &self.id);
-        }
-        Ok(())
-    }
-
-    /// Tells organisers that we want a name that is another's: who is not heard is missed by nobody. Nothing hangs on it.
-    fn say_waiting(&self, scoreboard: &mut Scoreboard) {
-        let who = format!("{}, process {}", host_name(), std::process::id());
-        let _ = scoreboard.say_waiting(&self.contest, &self.id, &who);
-    }
-
-    fn name_is_taken(&self) -> String {
-        format!(
-            "another process plays as generator {} of {}: with both, everybody would get this share of the requests twice. \
-             Give this one a name of its own by --id, or end the other",
-            self.id, self.contest
-        )
-    }
-
-    fn scoreboard(&self) -> Result<Scoreboard, ScoreboardError> {
-        Scoreboard::open(self.redis.clone())
-    }
-
-    /// The document's policy within our ceiling.
-    fn policy(&self, control: &Control) -> Result<Policy, Failed> {
-        admission::within(&control.contest.policy, self.ceiling.as_ref())
-            .map_err(|error| Failed::Message(format!("the policy of {}: {error}", self.contest)))
-    }
-
-    /// Where our requests come from.
-    fn source_addresses(&self) -> Vec<IpAddr> {
-        if self.told_addresses.is_empty() { source_addresses::source_addresses() } else { self.told_addresses.clone() }
-    }
-
-    /// How far our clock is from Redis's, as it is believed.
-    fn measure_clock(&self, scoreboard: &mut Scoreboard) -> Result<ClockOffset, ScoreboardError> {
-        let measured = scoreboard.measure_clock()?;
-        Ok(ClockOffset { offset_us: measured.offset_us.saturating_add(self.clock_shift_us), ..measured })
-    }
-
-    /// A core that no worker uses, for the recorder.
-    fn spare_core(&self) -> Option<usize> {
-        usable_cores().into_iter().find(|core| !self.cores.contains(core))
-    }
-
-    fn start_record(&self, control: &Control, plan: &Plan, offset: ClockOffset, taker: &Taker) -> record::Start {
-        let mut start = run::start_record(&control.contest, plan, &self.cores, Some(taker));
-        start.clock_offset_us = offset.offset_us;
-        start.clock_error_us = offset.error_us;
-        start.document = control.to_json().into_bytes();
-        start
-    }
-}
 
 /// A revision as the journal keeps it: what counts for requests sent from `at` on.
 fn journal_control(control: &Control, at: UtcUs, deadlines: &Deadlines) -> record::Control {
@@ -668,43 +508,7 @@ impl Controller {
 
     /// Says how we are. The error is what keeps Redis from being told.
     fn beat(&mut self) -> Result<(), ScoreboardError> {
-        let runner = self.runner.as_ref();
-        let figures = runner.and_then(RoundRunner::figures);
-        let validity = runner.map(RoundRunner::validity).unwrap_or_default();
-        let health = GeneratorHealth {
-            id: self.home.id.clone(),
-            beat: Clock::now().utc_base,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            cores: self.home.cores.len() as u32,
-            features: self.home.features.names().into_iter().map(str::to_owned).collect(),
-            tier: self.home.features.letter().to_owned(),
-            stream: runner.map(|runner| runner.stream),
-            round: runner.map(|runner| runner.id),
-            revision: runner.map_or(0, |runner| runner.control.revision),
-            halted_by: Some(runner.map_or_else(|| halted_by(self.control.as_ref()), RoundRunner::halted_by)),
-            rate: figures.map_or(0, |figures| figures.rate),
-            rate_ratio: figures.and_then(|figures| figures.rate_ratio),
-            lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
-            saturated_seconds: validity.invalid_seconds(),
-            validity,
-            own_fault_cause: runner.and_then(RoundRunner::own_fault_cause).map(str::to_owned),
-            busy_with: runner.and_then(RoundRunner::busy_with),
-            clock_offset_us: self.clock.map(|clock| clock.offset_us),
-            clock_error_us: self.clock.map(|clock| clock.error_us),
-            clock_step_us: runner.map(RoundRunner::clock_step_us),
-            backlog: runner.map_or(0, RoundRunner::backlog),
-            publish_error: runner.and_then(RoundRunner::publish_error),
-            journal_still_us: runner.and_then(RoundRunner::journal_still_us),
-            stopped: self.own_stop.clone(),
-            disk_free_bytes: free_bytes(&self.home.journal).unwrap_or(0),
-            busy_percent: figures.map_or_else(Vec::new, |figures| figures.busy_percent.clone()),
-            source_addresses: self.source_addresses.clone(),
-            // Who sends nothing here takes no share: others have it meanwhile.
-            takes_from: runner.and_then(RoundRunner::takes_from).filter(|_| self.own_stop.is_none()),
-            trouble: self.trouble(),
-            beside_trouble: self.beside.trouble(),
-            tls_trouble: self.home.trust.trouble().map(ToString::to_string),
-        };
+        let health = self.health();
         if let Some(step_us) = health.clock_step_us.filter(|step_us| step_us.unsigned_abs() > OFFSET_MAX_US) {
             self.complain(&format!(
                 "this machine's clock was set by {} ms after the round was armed: the round goes on by the clock as it was; leave \

@@ -3,7 +3,7 @@
 //! It never waits for a practice run. A request that finds this generator busy stays in Redis, whose list is bounded and
 //! which other generators read too.
 
-use super::Home;
+use super::home::Home;
 use crate::play::practice::{Practice, PracticeConfig, not_now, refusal};
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;

@@ -3,7 +3,7 @@
 //! A thread per round, so that the next one may be armed while Redis is away. What is on disk is safe without any of this:
 //! `rebuild` does the same from the journal, and so does the next process that serves from this folder.
 
-use super::Home;
+use super::home::Home;
 use crate::journal::rebuild::{Action, finish_orphans};
 use crate::play::driver::{Ended, Totals};
 use flowtest_contract::text::shown;

@@ -1,9 +1,10 @@
 //! One round as one generator plays it: the journal, the workers, the board, and the document that it follows.
 
 use super::admission::{Admission, Event};
+use super::home::Home;
+use super::journal_control;
 use super::own_stop::OwnStop;
 use super::round_end::{FinishedRound, RoundEnds};
-use super::{Home, journal_control};
 use crate::Failed;
 use crate::admit::trust::{ContestTrust, Trust};
 use crate::engine::clock::RunInstant;
