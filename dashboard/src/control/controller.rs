@@ -259,7 +259,7 @@ impl Controller {
             return Err(ChangeError::Elsewhere(message));
         }
         let contest = self.document.contest().to_owned();
-        self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest, now)).await?;
+        self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest)).await?;
         Err(ChangeError::Elsewhere(format!("all traffic is stopped; but {message}")))
     }
 

@@ -238,7 +238,8 @@ impl Automation {
             revisions.due(now)
         };
         self.seen().due_revision = due_revision;
-        if self.document.published().conflict.is_some()
+        // What nobody here can read is no split of ours.
+        if self.document.published().conflict.is_some_and(|conflict| conflict.revision.is_some())
             && let Err(error) = self.follow_keeper(now).await
         {
             tracing::warn!(%error, "what a generator has split anew is not taken over");

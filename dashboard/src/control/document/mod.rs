@@ -135,6 +135,8 @@ pub struct Conflict {
     /// None: a newer program wrote it, and we cannot read it.
     pub revision: Option<u64>,
     found: Option<Arc<Control>>,
+    /// All traffic is stopped in it.
+    is_halted: bool,
     /// The cause and the next step.
     pub message: String,
 }

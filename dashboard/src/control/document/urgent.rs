@@ -120,9 +120,9 @@ impl Document {
         Ok(control)
     }
 
-    /// Somebody has stopped all traffic in Redis, by this revision, as `flowtest-loadgen stop` does: so do we.
+    /// Somebody has stopped all traffic in Redis, by this revision, as `flowtest-loadgen stop` does: so do we, by a later one.
     pub(super) fn apply_stop(&self, revision: u64) {
-        if self.control().is_none_or(|control| control.halted) {
+        if self.control().is_none_or(|control| control.halted && control.revision > revision) {
             return;
         }
         tracing::warn!(revision, "all traffic was stopped from elsewhere");
