@@ -421,7 +421,7 @@ impl Automation {
     async fn step(&self, seen: &Control, change: Change, what: &str, now: UtcUs) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
         if self.document.is_at(seen) {
-            edit.change(None, change, what, &Actor::program(), now).await?;
+            edit.change_by_itself(change, what, &Actor::program(), now).await?;
         }
         Ok(())
     }

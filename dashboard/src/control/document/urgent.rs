@@ -5,7 +5,7 @@
 //! that is saved, and makes the change again upon it. It is saved when the database takes it.
 
 use super::edit::Edit;
-use super::stops::{is_stop, urgently};
+use super::stops::urgently;
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::readiness::Unsaved;
@@ -108,13 +108,15 @@ impl Document {
         if !upon.is_none_or(is_same) {
             return Err(ChangeError::Unfit("the round was changed meanwhile".to_owned()));
         }
+        // A stop from elsewhere is somebody's wish, and heeded.
+        if upon.is_some() {
+            known.check_undisputed()?;
+        }
+        known.check_round(&current, &change)?;
         let mut next = urgently(&current, &change, now)?;
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
         let (what, by) = (what.to_owned(), by.clone());
-        if !is_stop(&change) {
-            known.decide();
-        }
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
         self.set_in_force(&mut known, &control);
         Ok(control)
