@@ -9,6 +9,7 @@ use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_testkit::wait::wait_until_or_async;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// By which somebody else's document is known.
 const THEIRS: &str = "g9";
@@ -323,13 +324,15 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
         let turn = async move { controller.automation().turn(number, false, now).await };
         tokio::task::spawn_blocking(move || runtime.block_on(turn))
     };
-    let turns = [turn(1), turn(2)];
+    let saving = turn(1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let looking = turn(2);
     wait_until_or_async("their document", async || {
         stage.controller.status().conflict.map(|_| ()).ok_or_else(|| "it is not shown".to_owned())
     })
     .await;
     drop(lock);
-    for turn in turns {
+    for turn in [saving, looking] {
         turn.await.expect("it ends");
     }
     stage.turn().await;

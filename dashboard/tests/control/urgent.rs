@@ -214,12 +214,30 @@ async fn the_red_switch_stops_all_traffic_of_a_newer_programs_document_and_chang
     stage.put_raw(&expected.to_string());
     stage.turn().await;
     assert_eq!(stage.raw(), expected);
+    // Whoever means them again is heard again.
+    assert_eq!(stage.stop_at_once(Change::Halt { halted: true }).await.unpublished, None);
+    (expected["revision"], expected["halted"]) = (53.into(), true.into());
+    assert_eq!(stage.raw(), expected);
     // Nothing else can be put there, and nobody says that it was.
     let made = stage.change(Change::Abort).await;
     assert!(made.unpublished.is_some_and(|why| why.contains("newer program")));
     stage.turn().await;
     assert!(stage.controller.status().untold.is_some_and(|told| told.contains("the round was aborted")));
     assert_eq!(stage.raw(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_red_switch_of_a_dashboard_without_a_document_stops_what_redis_holds() {
+    let stage = Stage::new().await;
+    let by = stage.by(&stage.ada);
+    let stop = async || {
+        let made = stage.controller.change_at_once(Change::Halt { halted: true }, "Stopped.", &by, stage.now).await;
+        made.expect_err("there is nothing here to change").to_string()
+    };
+    assert!(!stop().await.contains("all traffic is stopped"), "nobody floods");
+    stage.put_raw(NEWER);
+    assert!(stop().await.contains("all traffic is stopped; but nobody can play yet"));
+    assert_eq!(stage.raw()["halted"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,11 @@ impl Edit<'_> {
     /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history. While Redis holds
     /// somebody else's document nothing is done on top of that.
     pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
-        self.follow_roster(Wish::Itself, by, now).await
+        match self.follow_roster(Wish::Itself, by, now).await {
+            // It was found in between.
+            Err(ChangeError::Unfit(_)) if self.document.check_undisputed().is_err() => Ok(None),
+            followed => followed,
+        }
     }
 
     /// The same for an organiser, who goes on from here whatever Redis holds.

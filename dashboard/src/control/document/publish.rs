@@ -271,8 +271,9 @@ impl Conflict {
     /// Of one that a newer program wrote.
     fn unread(unread: &Unread) -> Conflict {
         let message = format!(
-            "Redis holds a control document of a newer program: {unread}. Stop all traffic is written into it, and nothing else can \
-             be; nothing is done here by itself either."
+            "Redis holds a control document of a newer program: {unread}.{} Stop all traffic is written into it, and nothing else can \
+             be; nothing is done here by itself either.",
+            stopped(unread.halted)
         );
         Conflict { revision: None, found: None, is_halted: unread.halted, message }
     }
@@ -299,9 +300,14 @@ fn meanwhile(ours: &Control, found: &Control) -> String {
         }
     };
     format!(
-        "{stops}. Any other change here goes on from the database instead. Until then nothing happens here by itself: no round \
-         begins, drains or is sealed, nobody joins, and no share is given anew."
+        "{stops}.{} Any other change here goes on from the database instead. Until then nothing happens here by itself: no round \
+         begins, drains or is sealed, nobody joins, and no share is given anew.",
+        stopped(found.halted)
     )
+}
+
+fn stopped(is_halted: bool) -> &'static str {
+    if is_halted { " All traffic is stopped in it." } else { "" }
 }
 
 /// Publishes over what is ours: `held`, which we have put there or know to be ours, and `decided`, somebody else's upon which we

@@ -5,7 +5,7 @@
 //! that is saved, and makes the change again upon it. It is saved when the database takes it.
 
 use super::edit::Edit;
-use super::stops::urgently;
+use super::stops::{Stop, urgently};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::readiness::Unsaved;
@@ -117,8 +117,13 @@ impl Document {
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
         let (what, by) = (what.to_owned(), by.clone());
+        let halts = change == Change::Halt { halted: true };
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
         self.set_in_force(&mut known, &control);
+        // Whoever stops what is stopped here means generators, who may go by somebody else's document.
+        if halts && !known.untold.contains(&Stop::Halt) {
+            known.untold.push(Stop::Halt);
+        }
         Ok(control)
     }
 
