@@ -14,7 +14,7 @@ use crate::journal::folders::instant;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
 use flowtest_contest::Control;
-use flowtest_contest::control::Unread;
+use flowtest_contest::control::UnreadControl;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::{MayPlay, RoundStreams, Scoreboard, ScoreboardError, SeenGenerator, StopStatus, Stopped};
@@ -169,7 +169,7 @@ fn going_on(said: &StopStatus, newest: &Control) -> String {
 }
 
 /// The same where nobody can read who has a share.
-fn unknown(said: &StopStatus, contest: &str, unread: &Unread, seen: &[SeenGenerator]) -> String {
+fn unknown(said: &StopStatus, contest: &str, unread: &UnreadControl, seen: &[SeenGenerator]) -> String {
     let silent: Vec<&str> = seen.iter().filter(|seen| seen.health.is_none()).map(|seen| seen.id.as_str()).collect();
     let silent = if silent.is_empty() { String::new() } else { format!(", such as {}", silent.join(", ")) };
     let mut troubles: Vec<String> = not_said(said).into_iter().collect();

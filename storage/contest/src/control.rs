@@ -12,7 +12,7 @@ mod writing;
 
 pub(crate) use check::check_generators;
 pub use earlier::{EARLIER_MAX, EarlierRound};
-pub use unread::{Unread, with_halt};
+pub use unread::{UnreadControl, with_halt};
 
 use crate::contest::{Contest, ContestError, Load};
 use crate::names::HOUSE;

@@ -10,7 +10,7 @@ use crate::library::Answer;
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
-use flowtest_contest::control::{Control, ControlError, Unread};
+use flowtest_contest::control::{Control, ControlError, UnreadControl};
 use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::{RoundValidity, Row, row};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -458,12 +458,12 @@ pub(crate) fn document_text(connection: &mut Connection, contest: &str) -> Resul
     }
 }
 
-pub(crate) fn read_document(text: &[u8]) -> Result<Option<Control>, Box<Unread>> {
+pub(crate) fn read_document(text: &[u8]) -> Result<Option<Control>, Box<UnreadControl>> {
     if text.is_empty() {
         return Ok(None);
     }
     let utf8 = std::str::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()));
-    utf8.and_then(Control::from_json).map(Some).map_err(|cause| Box::new(Unread::new(text, cause)))
+    utf8.and_then(Control::from_json).map(Some).map_err(|cause| Box::new(UnreadControl::new(text, cause)))
 }
 
 /// The text of a control document, unless it is too long for its readers.

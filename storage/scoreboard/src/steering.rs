@@ -6,7 +6,7 @@ use crate::error::ScoreboardError;
 use crate::generator::Lease;
 use crate::keys;
 use crate::reader::{Scoreboard, document_text, encoded, read_document};
-use flowtest_contest::control::{Control, Unread, with_halt};
+use flowtest_contest::control::{Control, UnreadControl, with_halt};
 use flowtest_contract::StreamId;
 use flowtest_contract::row::COUNT_MAX;
 use redis::Value;
@@ -45,7 +45,7 @@ impl Scoreboard {
     pub fn edit_control<T>(
         &mut self,
         contest: &str,
-        decide: impl Fn(Result<Option<Control>, Box<Unread>>) -> Result<ControlEdit<T>, ScoreboardError>,
+        decide: impl Fn(Result<Option<Control>, Box<UnreadControl>>) -> Result<ControlEdit<T>, ScoreboardError>,
     ) -> Result<T, ScoreboardError> {
         self.run(|connection| edit(connection, contest, &decide))
     }
@@ -106,7 +106,7 @@ impl Scoreboard {
 fn edit<T>(
     connection: &mut Connection,
     contest: &str,
-    decide: &impl Fn(Result<Option<Control>, Box<Unread>>) -> Result<ControlEdit<T>, ScoreboardError>,
+    decide: &impl Fn(Result<Option<Control>, Box<UnreadControl>>) -> Result<ControlEdit<T>, ScoreboardError>,
 ) -> Result<T, ScoreboardError> {
     const DOING: &str = "change the control document";
     let key = keys::control(contest);

@@ -4,7 +4,7 @@ use super::edit::HISTORY;
 use super::stops::{Stop, is_stop_of, refusals, stopped_as};
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
-use flowtest_contest::control::Unread;
+use flowtest_contest::control::UnreadControl;
 use flowtest_contest::{Control, ControlError};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
@@ -269,7 +269,7 @@ impl Conflict {
     }
 
     /// Of one that a newer program wrote.
-    fn unread(unread: &Unread) -> Conflict {
+    fn unread(unread: &UnreadControl) -> Conflict {
         let message = format!(
             "Redis holds a control document of a newer program: {unread}.{} Stop all traffic is written into it, and nothing else can \
              be; nothing is done here by itself either.",

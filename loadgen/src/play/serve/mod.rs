@@ -42,7 +42,7 @@ use crate::play::run::finish_others;
 use crate::{admit::guard, admit::source_addresses};
 use attempt::Attempt;
 use beside::Beside;
-use flowtest_contest::control::Unread;
+use flowtest_contest::control::UnreadControl;
 use flowtest_contest::text::bounded;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::{Deadlines, UtcUs};
@@ -469,7 +469,7 @@ impl Controller {
 
     /// Of a document that nobody here can read one thing counts all the same: that all traffic is stopped. Only one that can be
     /// read takes that back.
-    fn on_unread(&mut self, unread: &Unread, now: UtcUs) {
+    fn on_unread(&mut self, unread: &UnreadControl, now: UtcUs) {
         let Some(revision) = unread.halted_by() else { return };
         self.halted_unread = revision;
         if let Some(control) = &self.control {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// Why a text is no control document, and what of it counts all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
-pub struct Unread {
+pub struct UnreadControl {
     pub cause: ControlError,
     /// Where it says one.
     pub revision: Option<u64>,
@@ -18,11 +18,11 @@ pub struct Unread {
     pub halted: bool,
 }
 
-impl Unread {
-    pub fn new(text: &[u8], cause: ControlError) -> Unread {
+impl UnreadControl {
+    pub fn new(text: &[u8], cause: ControlError) -> UnreadControl {
         let object = object(text).unwrap_or_default();
         let revision = object.get("revision").and_then(Value::as_u64).filter(|revision| *revision <= COUNT_MAX);
-        Unread { cause, revision, halted: object.get("halted") == Some(&Value::Bool(true)) }
+        UnreadControl { cause, revision, halted: object.get("halted") == Some(&Value::Bool(true)) }
     }
 
     /// The revision by which it stops all traffic. None: it does not.
@@ -57,8 +57,8 @@ mod tests {
 
     const GOLDEN: &str = include_str!("../../tests/golden/control.json");
 
-    fn unread(text: &str) -> Unread {
-        Unread::new(text.as_bytes(), Control::from_json(text).expect_err("nobody reads it"))
+    fn unread(text: &str) -> UnreadControl {
+        UnreadControl::new(text.as_bytes(), Control::from_json(text).expect_err("nobody reads it"))
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
             match Control::from_json(&stopped) {
                 // The revision was all that was wrong.
                 Ok(control) => assert!(control.halted && control.revision == 70 && what == "a broken number", "{what}"),
-                Err(cause) => assert_eq!(Unread::new(stopped.as_bytes(), cause).halted_by(), Some(70), "{what}"),
+                Err(cause) => assert_eq!(UnreadControl::new(stopped.as_bytes(), cause).halted_by(), Some(70), "{what}"),
             }
         }
         let stopped: Value = serde_json::from_str(&with_halt(newer.to_string().as_bytes(), 70)).expect("JSON");
