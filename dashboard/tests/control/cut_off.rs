@@ -303,6 +303,8 @@ async fn a_pause_that_finds_another_round_is_told_until_somebody_decides() {
     let told = stage.told().await.expect("generators do not know");
     assert!(told.contains("the round was paused") && told.contains("of another round"), "{told}");
     assert_eq!(stage.published(), Some(theirs));
+    let made = stage.stop_at_once(Change::Halt { halted: true }).await;
+    assert_eq!(made.unpublished, None, "of this one they know");
     stage.take_over().await;
     stage.turn().await;
     assert_eq!((stage.told().await, stage.untold().await.as_str()), (None, "[]"), "it is not the round here any more");

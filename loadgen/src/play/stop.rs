@@ -27,6 +27,8 @@ const HEARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same of a `run`, which looks once a second and says nothing before it has ended.
 const RUN_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
+/// How traffic is stopped on the machine that it comes from. SIGUSR1 is no signal of a `run`, and would kill that.
+const BY_HAND: &str = "by SIGUSR1 (at once) or SIGTERM, and a run by SIGTERM alone";
 
 #[derive(Debug, Args)]
 pub struct Stop {
@@ -51,7 +53,7 @@ pub fn stop(flags: &Stop) -> Result<u8, Failed> {
     let stopped = scoreboard.stop_traffic(contest).map_err(|error| match error {
         ScoreboardError::Permission { url, .. } => Failed::Message(format!(
             "this user of Redis may not change the document of a contest: give the dashboard's user and password to --redis \
-             ({url}) and --redis-password-file, or stop each generator on its machine, by SIGUSR1 (at once) or SIGTERM"
+             ({url}) and --redis-password-file, or stop each generator on its machine, {BY_HAND}"
         )),
         error => error.into(),
     })?;
@@ -150,7 +152,7 @@ fn not_said(said: &StopStatus) -> Option<String> {
 /// Who may play on, and what to do.
 fn going_on(said: &StopStatus, newest: &Control) -> String {
     let mut troubles: Vec<String> = not_said(said).into_iter().collect();
-    let mut next = "Stop them on their machines, by SIGUSR1 (at once) or SIGTERM".to_owned();
+    let mut next = format!("Stop them on their machines, {BY_HAND}");
     if !said.silent.is_empty() {
         let names: Vec<String> = said.silent.iter().map(|one| name(one, newest)).collect();
         troubles.push(format!(
@@ -177,7 +179,7 @@ fn unknown(said: &StopStatus, contest: &str, unread: &UnreadControl, seen: &[See
         "the document of {contest:?} cannot be read here ({unread}), and so nobody knows who else has a share and is not \
          heard{silent}; one that does not reach Redis plays on by what it knows"
     ));
-    format!("{}. Stop those on their machines, by SIGUSR1 (at once) or SIGTERM", troubles.join(". "))
+    format!("{}. Stop those on their machines, {BY_HAND}", troubles.join(". "))
 }
 
 /// Who it is, and what it may play where that is not the round of the document.

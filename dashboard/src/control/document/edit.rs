@@ -164,7 +164,7 @@ impl Edit<'_> {
             tracing::warn!(%error, "which stops nobody has been told of is not saved");
         }
         // Over somebody else's document it stays a conflict, and generators know of the stop.
-        let unpublished = unpublished.filter(|_| stops.is_empty() || !document.has_stopped_theirs());
+        let unpublished = unpublished.filter(|_| stops.is_empty() || !document.has_stopped_theirs(&stops));
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 

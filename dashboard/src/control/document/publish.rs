@@ -204,14 +204,14 @@ impl Document {
         tokio::time::timeout(ORIGIN_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(unsaid)
     }
 
-    /// Whether Redis holds somebody else's document, and what was stopped here stands upon that.
-    pub(super) fn has_stopped_theirs(&self) -> bool {
+    /// Whether Redis holds somebody else's document, and these stops stand upon that.
+    pub(super) fn has_stopped_theirs(&self, stops: &[Stop]) -> bool {
         let known = self.known();
         let is_stopped = known.conflict.as_ref().is_some_and(|conflict| match &conflict.found {
             Some(theirs) => Some(theirs) == self.own_stop().as_ref(),
             None => conflict.is_halted,
         });
-        known.publishing.is_none() && known.untold.is_empty() && is_stopped
+        known.publishing.is_none() && is_stopped && !stops.iter().any(|stop| known.untold.contains(stop))
     }
 
     /// Somebody else's document with our stop upon it, as we have put it into Redis, or have tried to.

@@ -59,9 +59,12 @@ impl Document {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
+        let halts = change == Change::Halt { halted: true };
         let control = self.put_in_force(None, change, what, 0, by, now)?;
+        let stop = if halts { Some(Stop::Halt) } else { control.round.map(Stop::Pause) };
         // Over somebody else's document it stays a conflict, and generators know of the stop.
-        let unpublished = self.publish(PUBLISH_TIMEOUT, now).await.filter(|_| !self.has_stopped_theirs());
+        let unpublished =
+            self.publish(PUBLISH_TIMEOUT, now).await.filter(|_| !self.has_stopped_theirs(stop.as_slice()));
         let document = Arc::clone(self);
         // A task of its own: it goes on when nobody waits for it any more.
         let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
