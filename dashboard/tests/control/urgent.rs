@@ -241,7 +241,7 @@ async fn the_red_switch_of_a_dashboard_without_a_document_stops_what_redis_holds
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_in_what_is_no_document_is_heeded_before_that_is_replaced() {
+async fn a_stop_in_what_is_no_document_holds_when_that_is_replaced() {
     let mut stage = Stage::new().await;
     stage.run().await;
     stage.beat("g1", |health| health.revision = 50);

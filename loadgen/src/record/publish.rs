@@ -412,7 +412,7 @@ mod tests {
     use flowtest_testkit::RedisServer;
 
     #[test]
-    fn a_run_heeds_a_stop_in_whatever_stands_in_the_place_of_its_document() {
+    fn a_run_ends_by_a_stop_in_whatever_stands_in_the_place_of_its_document() {
         let contest = "name = \"cup\"\n[[phase]]\nfor = \"60s\"\nrate = 5\nconnections = 1\n\
                        [[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1\"\n";
         let contest = Contest::from_toml(contest).expect("a contest");
@@ -427,7 +427,7 @@ mod tests {
             let _ = keep(&mut scoreboard, &mut control);
             assert!(!control.halted, "{text}");
             scoreboard.stop_traffic("cup").expect("Redis answers");
-            keep(&mut scoreboard, &mut control).expect("it is heeded");
+            keep(&mut scoreboard, &mut control).expect("it is heard");
             assert_eq!((control.halted, control.revision), (true, ours.revision), "{text}");
         }
     }

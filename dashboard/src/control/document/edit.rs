@@ -24,13 +24,13 @@ const DENIED_MAX: usize = policy::ENTRIES_MAX - platform::ENTRIES_MAX;
 /// How many revisions of ours are looked at for one that somebody has gone on from.
 pub(super) const HISTORY: u32 = 100;
 
-/// Who wants a change.
+/// Where a change comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// A person who decides what becomes of what somebody else has put into Redis.
-    Organiser,
+pub(super) enum Trigger {
+    /// An organiser asks for it, and decides by it what becomes of what somebody else has put into Redis.
+    Request,
     /// It is due by the clock, or follows from what others have done.
-    Itself,
+    Automation,
 }
 
 /// Whoever has it is the only one who changes the document. Others wait until it is dropped.
@@ -65,7 +65,7 @@ impl Edit<'_> {
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
         self.document.check_fresh(expected).await?;
-        self.make(Wish::Organiser, change, what, by, now).await
+        self.make(Trigger::Request, change, what, by, now).await
     }
 
     /// The same of what is due by itself. While somebody else's document is shown it waits: an organiser decides what becomes
@@ -77,12 +77,12 @@ impl Edit<'_> {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
-        self.make(Wish::Itself, change, what, by, now).await
+        self.make(Trigger::Automation, change, what, by, now).await
     }
 
     pub(super) async fn make(
         &self,
-        wish: Wish,
+        trigger: Trigger,
         change: Change,
         what: &str,
         by: &Actor,
@@ -90,11 +90,11 @@ impl Edit<'_> {
     ) -> Result<Made, ChangeError> {
         let document = self.document;
         document.check_steering()?;
-        let decides = wish == Wish::Organiser && !is_stop(&change);
+        let decides = trigger == Trigger::Request && !is_stop(&change);
         loop {
             self.save_urgent().await?;
             let current = document.control().ok_or(ChangeError::NoContest)?;
-            if wish == Wish::Itself {
+            if trigger == Trigger::Automation {
                 document.check_undisputed()?;
             }
             document.known().check_round(&current, &change)?;
