@@ -107,6 +107,11 @@ impl RedisServer {
         self.connect().and_then(|mut connection| command.query(&mut connection)).expect("the server answers")
     }
 
+    /// The text of a key.
+    pub fn text(&self, key: &str) -> String {
+        redis::from_redis_value(self.command(&["GET", key])).expect("a text")
+    }
+
     /// All fields of a hash with their values, in the order of their names.
     pub fn hash(&self, key: &str) -> Vec<(String, Vec<u8>)> {
         let answer = self.command(&["HGETALL", key]);

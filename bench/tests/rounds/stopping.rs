@@ -168,7 +168,7 @@ fn a_stop_holds_where_redis_has_fallen_behind_what_generators_follow() {
     let url = arena.redis.url().replace("redis://", "redis://organiser:x@");
     let mut scoreboard = Scoreboard::connect(&url).expect("Redis is there");
     scoreboard.write_control(&before).expect("it is written");
-    let stopped = scoreboard.stop_traffic("arena", before.timeline.start_at.expect("a start")).expect("it answers");
+    let stopped = scoreboard.stop_traffic("arena").expect("it answers");
     assert_eq!(stopped, Stopped::Now(newest.revision + 1), "above all that generators follow");
     arena.assert_quiet("a stop upon an older document");
     // Whoever writes it knows nothing of generators: the revision is below theirs.
@@ -295,7 +295,22 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
     let mut arena = play(60, &["g1"], &["--stop-without-control", "2s"]);
     let client = redis::Client::open(arena.redis.url()).expect("an address");
     let mut connection = client.get_connection().expect("it answers");
-    redis::cmd("SET").arg("flowtest:{arena}:control").arg("{").exec(&mut connection).expect("it is set");
+    let mut set = |text: &str| {
+        redis::cmd("SET").arg("flowtest:{arena}:control").arg(text).exec(&mut connection).expect("it is set");
+    };
+    // A stop is heard whatever else nobody here can read.
+    let newer = arena.control_store.control.to_json().replacen("\"dialect\":1", "\"dialect\":99", 1);
+    set(&newer);
+    let stopped = arena.stop("arena");
+    arena.assert_quiet_within_a_second("a newer program's document");
+    assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
+    for words in ["stop applied by g1\n", "cannot be read here (it speaks dialect 99", "who else has a share"] {
+        assert!(stopped.stderr.contains(words), "{words}: {}", stopped.stderr);
+    }
+    arena.control_store.control.revision += 1;
+    arena.make(Change::Halt { halted: false });
+    arena.assert_goes_on("with one that can be read");
+    set("{");
     let trouble = arena.wait_for_trouble("g1");
     assert!(trouble.contains("cannot be read"), "{trouble}");
     arena.assert_quiet("without a document");

@@ -21,7 +21,7 @@ use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
 use flowtest_contract::{RoundId, StreamId};
-use flowtest_scoreboard::{MayPlay, SeenGenerator};
+use flowtest_scoreboard::{MayPlay, SeenGenerator, Stopped};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -244,7 +244,8 @@ impl Controller {
     }
 
     /// Stops traffic: [`Change::Halt`] or [`Change::Pause`], in Redis first and in the database when that takes it. Where
-    /// another dashboard steers, all traffic of its document is stopped, and nothing else is done.
+    /// another dashboard steers, or there is no document here, all traffic of what Redis holds is stopped, and nothing else is
+    /// done.
     pub async fn change_at_once(
         &self,
         change: Change,
@@ -252,15 +253,22 @@ impl Controller {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
-        let Some(message) = self.document.steered_elsewhere() else {
+        let elsewhere = self.document.steered_elsewhere();
+        // A database that is new may stand before a Redis that is not.
+        if elsewhere.is_none() && self.document.control().is_some() {
             return self.document.change_at_once(change, what, by, now).await;
-        };
+        }
+        let why = elsewhere.map_or(ChangeError::NoContest, ChangeError::Elsewhere);
         if change != (Change::Halt { halted: true }) {
-            return Err(ChangeError::Elsewhere(message));
+            return Err(why);
         }
         let contest = self.document.contest().to_owned();
-        self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest, now)).await?;
-        Err(ChangeError::Elsewhere(format!("all traffic is stopped; but {message}")))
+        match self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest)).await? {
+            Stopped::NoContest => Err(why),
+            Stopped::Now(_) | Stopped::Before(_) => {
+                Err(ChangeError::Elsewhere(format!("all traffic is stopped; but {why}")))
+            }
+        }
     }
 
     /// Refuses whoever has not seen what another person changed.

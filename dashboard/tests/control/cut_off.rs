@@ -4,10 +4,12 @@
 use crate::stage::{SECOND, Stage};
 use flowtest_contest::lifecycle::{Change, change, follows};
 use flowtest_contest::{Control, State};
+use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_testkit::wait::wait_until_or_async;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// By which somebody else's document is known.
 const THEIRS: &str = "g9";
@@ -256,6 +258,100 @@ async fn a_stop_is_put_upon_somebody_elses_document_also_where_that_is_shown_alr
         stage.take_over().await;
         assert_eq!((stage.control().state, &stage.control().timeline.splits), (state, &theirs.timeline.splits));
     }
+}
+
+/// Somebody else's document, which is of another round than ours.
+async fn with_another_round() -> (Stage, Control) {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let theirs = Control { round: Some(RoundId::from_bits(9)), revision: 90, ..(*stage.control()).clone() };
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    (stage, theirs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_or_an_end_of_another_round_than_is_played_is_refused_and_the_stop_of_all_traffic_is_not() {
+    let (stage, theirs) = with_another_round().await;
+    stage.turn().await;
+    let before = stage.control();
+    let by = stage.by(&stage.ada);
+    let paused = stage.controller.change_at_once(Change::Pause, "Paused.", &by, stage.now).await;
+    let mut refused = vec![paused.expect_err("it would stop nothing")];
+    for change in [Change::Stop, Change::Abort] {
+        refused
+            .push(stage.controller.change(None, change, "Ended.", &by, stage.now).await.expect_err("nor would this"));
+    }
+    for error in refused {
+        assert!(error.to_string().contains("of another round than the one here. Stop all traffic"), "{error}");
+    }
+    assert_eq!((stage.control(), stage.published()), (before, Some(theirs.clone())));
+    assert_eq!(stage.stop_at_once(Change::Halt { halted: true }).await.unpublished, None);
+    let found = stage.published().expect("a document");
+    assert!(found.halted && found.round == theirs.round, "{found:?}");
+    // Once it is taken over it is the round of the page.
+    stage.take_over().await;
+    assert_eq!(stage.stop_at_once(Change::Pause).await.unpublished, None);
+    assert_eq!(stage.published().map(|found| (found.round, found.state)), Some((theirs.round, State::Paused)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_finds_another_round_is_told_until_somebody_decides() {
+    let (stage, theirs) = with_another_round().await;
+    let made = stage.stop_at_once(Change::Pause).await;
+    assert!(made.unpublished.is_some_and(|why| why.contains("of another round")));
+    stage.turn().await;
+    let told = stage.told().await.expect("generators do not know");
+    assert!(told.contains("the round was paused") && told.contains("of another round"), "{told}");
+    assert_eq!(stage.published(), Some(theirs));
+    let made = stage.stop_at_once(Change::Halt { halted: true }).await;
+    assert_eq!(made.unpublished, None, "of this one they know");
+    stage.take_over().await;
+    stage.turn().await;
+    assert_eq!((stage.told().await, stage.untold().await.as_str()), (None, "[]"), "it is not the round here any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
+    let mut stage = Stage::new().await;
+    stage.contestant("alice", 8081).await;
+    stage.arm().await;
+    stage.now += 10 * SECOND;
+    // The start is due and being saved when their document is found.
+    let lock = stage.lock_database();
+    let mut theirs = (*stage.control()).clone();
+    (theirs.revision, theirs.left_out) = (90, [THEIRS.to_owned()].into());
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    let turn = |number| {
+        let (controller, now, runtime) = (stage.controller.clone(), stage.now, tokio::runtime::Handle::current());
+        let turn = async move { controller.automation().turn(number, false, now).await };
+        tokio::task::spawn_blocking(move || runtime.block_on(turn))
+    };
+    let saving = turn(1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let looking = turn(2);
+    wait_until_or_async("their document", async || {
+        stage.controller.status().conflict.map(|_| ()).ok_or_else(|| "it is not shown".to_owned())
+    })
+    .await;
+    drop(lock);
+    for turn in [saving, looking] {
+        turn.await.expect("it ends");
+    }
+    stage.turn().await;
+    assert_eq!(stage.published(), Some(theirs.clone()), "an organiser decides");
+    let saved = stage.saved().await.revision;
+    let message = stage.controller.status().conflict.expect("it is shown").message;
+    assert!(message.contains("Until then nothing happens here by itself"), "{message}");
+    // Shares, joins, the end of the plan, its seal: nothing is written, neither there nor here.
+    stage.beat("g2", |health| health.takes_from = Some(UtcUs(1)));
+    stage.contestant("zoe", 8082).await;
+    for second in [1, 2, 50, 60] {
+        stage.turn_at(stage.now + second * SECOND).await;
+    }
+    assert_eq!((stage.published(), stage.saved().await.revision), (Some(theirs), saved));
+    let by = stage.by(&stage.ada);
+    let abandoned = stage.controller.automation().abandon(Vec::new(), "it is lost", &by, stage.now).await;
+    assert!(abandoned.is_err_and(|error| error.to_string().contains("Redis holds revision 90")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

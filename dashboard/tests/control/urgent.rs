@@ -4,7 +4,6 @@
 use crate::stage::{CONTEST, SECOND, Stage};
 use flowtest_contest::lifecycle::Change;
 use flowtest_contest::{Control, State};
-use flowtest_contract::rules::UtcUs;
 use flowtest_dashboard::control::ChangeError;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_scoreboard::Stopped;
@@ -109,8 +108,8 @@ async fn whoever_changes_something_meanwhile_keeps_the_stop() {
 async fn a_stop_from_elsewhere_is_heeded_kept_and_can_be_released() {
     let mut stage = Stage::new().await;
     stage.run().await;
-    let stop = |stage: &Stage, now: UtcUs| stage.redis.scoreboard().stop_traffic(CONTEST, now).expect("Redis answers");
-    assert!(matches!(stop(&stage, stage.now), Stopped::Now(_)));
+    let stop = |stage: &Stage| stage.redis.scoreboard().stop_traffic(CONTEST).expect("Redis answers");
+    assert!(matches!(stop(&stage), Stopped::Now(_)));
     stage.turn().await;
     assert_eq!(stage.controller.status().conflict, None, "nobody else steers");
     assert!(stage.control().halted && stage.saved().await.halted);
@@ -118,11 +117,11 @@ async fn a_stop_from_elsewhere_is_heeded_kept_and_can_be_released() {
     stage.change(Change::Halt { halted: false }).await;
     assert!(!stage.published().expect("a document").halted);
     // Beside a change that is made here in the same moment: neither is lost.
-    assert!(matches!(stop(&stage, stage.now), Stopped::Now(_)));
+    assert!(matches!(stop(&stage), Stopped::Now(_)));
     stage.change(Change::Park { contestant: "alice".into(), parked: true }).await;
     let published = stage.published().expect("a document");
     assert!(published.halted && published.parked.contains("alice"), "{published:?}");
-    assert!(matches!(stop(&stage, stage.now), Stopped::Before(_)));
+    assert!(matches!(stop(&stage), Stopped::Before(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +134,7 @@ async fn a_stop_upon_an_older_document_of_ours_is_a_stop_and_no_other_dashboard(
     let newest = stage.control().revision;
     stage.redis.scoreboard().write_control(&older).expect("written");
     stage.beat("g1", |health| health.revision = newest);
-    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST, stage.now).expect("Redis answers");
+    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST).expect("Redis answers");
     assert_eq!(stopped, Stopped::Now(newest + 1));
     stage.turn().await;
     assert_eq!(stage.controller.status().conflict, None);
@@ -148,7 +147,7 @@ async fn a_stop_upon_an_older_document_of_ours_is_a_stop_and_no_other_dashboard(
 async fn a_stop_given_while_no_dashboard_runs_holds_when_one_begins_with_a_change_of_its_own() {
     let mut stage = Stage::new().await;
     stage.run().await;
-    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST, stage.now).expect("Redis answers");
+    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST).expect("Redis answers");
     assert!(matches!(stopped, Stopped::Now(_)));
     // Its own addresses are others, which is a change that nobody asks for.
     stage.reopen_at("203.0.113.7").await;
@@ -165,7 +164,7 @@ async fn a_stop_given_while_no_dashboard_runs_holds_when_one_begins_with_a_chang
     stage.change(Change::Halt { halted: false }).await;
     assert!(!stage.published().expect("a document").halted, "it can be released");
     // Also where Redis was not there when it began, and the change has the number of the stop.
-    stage.redis.scoreboard().stop_traffic(CONTEST, stage.now).expect("Redis answers");
+    stage.redis.scoreboard().stop_traffic(CONTEST).expect("Redis answers");
     stage.redis.kill();
     stage.reopen_at("203.0.113.8").await;
     stage.redis.restart();
@@ -177,6 +176,88 @@ async fn a_stop_given_while_no_dashboard_runs_holds_when_one_begins_with_a_chang
     .await;
     stage.turn().await;
     assert!(stage.published().expect("a document").halted);
+}
+
+/// What a newer program wrote, with a key that only that one knows.
+const NEWER: &str = r#"{"dialect":99,"name":"finals","revision":40,"waves":[3]}"#;
+
+impl Stage {
+    /// What stands in the place of the document, as it stands there.
+    fn put_raw(&self, text: &str) {
+        self.redis.command(&["SET", "flowtest:{finals}:control", text]);
+    }
+
+    fn raw(&self) -> serde_json::Value {
+        serde_json::from_str(&self.redis.text("flowtest:{finals}:control")).expect("JSON")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_red_switch_stops_all_traffic_of_a_newer_programs_document_and_changes_nothing_else_in_it() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    stage.put_raw(NEWER);
+    stage.turn().await;
+    let conflict = stage.controller.status().conflict.expect("it is shown");
+    assert!(!conflict.is_halted() && conflict.message.contains("Stop all traffic is written into it"), "{conflict:?}");
+    // Others follow more than Redis holds.
+    stage.beat("g1", |health| health.revision = 50);
+    let made = stage.stop_at_once(Change::Halt { halted: true }).await;
+    assert_eq!(made.unpublished, None, "generators know");
+    let mut expected: serde_json::Value = serde_json::from_str(NEWER).expect("JSON");
+    (expected["revision"], expected["halted"]) = (51.into(), true.into());
+    assert_eq!(stage.raw(), expected);
+    assert!(stage.controller.status().conflict.is_some_and(|conflict| conflict.is_halted()));
+    assert_eq!(stage.controller.status().untold, None);
+    // Whoever steers there may take it back, and is not stopped again.
+    (expected["revision"], expected["halted"]) = (52.into(), false.into());
+    stage.put_raw(&expected.to_string());
+    stage.turn().await;
+    assert_eq!(stage.raw(), expected);
+    // Whoever means them again is heard again.
+    assert_eq!(stage.stop_at_once(Change::Halt { halted: true }).await.unpublished, None);
+    (expected["revision"], expected["halted"]) = (53.into(), true.into());
+    assert_eq!(stage.raw(), expected);
+    // Nothing else can be put there, and nobody says that it was.
+    let made = stage.change(Change::Abort).await;
+    assert!(made.unpublished.is_some_and(|why| why.contains("newer program")));
+    stage.turn().await;
+    assert!(stage.controller.status().untold.is_some_and(|told| told.contains("the round was aborted")));
+    assert_eq!(stage.raw(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_red_switch_of_a_dashboard_without_a_document_stops_what_redis_holds() {
+    let stage = Stage::new().await;
+    let by = stage.by(&stage.ada);
+    let stop = async || {
+        let made = stage.controller.change_at_once(Change::Halt { halted: true }, "Stopped.", &by, stage.now).await;
+        made.expect_err("there is nothing here to change").to_string()
+    };
+    assert!(!stop().await.contains("all traffic is stopped"), "nobody floods");
+    stage.put_raw(NEWER);
+    assert!(stop().await.contains("all traffic is stopped; but nobody can play yet"));
+    assert_eq!(stage.raw()["halted"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_what_is_no_document_holds_when_that_is_replaced() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    stage.beat("g1", |health| health.revision = 50);
+    stage.put_raw("{");
+    let stopped = stage.redis.scoreboard().stop_traffic(CONTEST).expect("Redis answers");
+    assert_eq!(stopped, Stopped::Now(51));
+    stage.turn().await;
+    let published = stage.published().expect("a document");
+    assert!(published.halted && published.revision > 51 && published.state == State::Running, "{published:?}");
+    assert_eq!((&published, stage.saved().await.halted), (&*stage.control(), true));
+    // The same where ours is stopped already, by a revision that generators have left behind.
+    stage.put_raw(r#"{"revision":90,"halted":true}"#);
+    stage.turn().await;
+    assert!(stage.published().is_some_and(|published| published.halted && published.revision > 90));
+    stage.change(Change::Halt { halted: false }).await;
+    assert!(stage.published().is_some_and(|published| !published.halted && published.revision > 91));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,7 +161,7 @@ async fn without_redis_the_switch_is_saved_and_the_page_says_who_does_not_know()
     // However often the page is loaded again.
     for path in ["/setting", "/setting/live"] {
         let page = ada.get(path).await;
-        page.says("not everybody has said so").says("Generators may not know of it");
+        page.says("not everybody has said so").says("Generators may not know of it").says("Stop all traffic again");
         assert!(!page.body.contains("No generator sends anything"), "{}", page.body);
     }
 }

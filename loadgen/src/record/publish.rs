@@ -384,16 +384,51 @@ fn tell_prepared(
     told
 }
 
-/// Writes the control document again where it is gone, and takes over that all traffic is stopped.
+/// Writes the control document again where it is gone, and takes over that all traffic is stopped, whoever says so and whatever
+/// else.
 fn keep(scoreboard: &mut Scoreboard, control: &mut Control) -> Result<(), ScoreboardError> {
-    match scoreboard.read_control(&control.contest.name)? {
-        Some(found) => {
-            if found.round == control.round && found.halted {
-                (control.halted, control.revision) = (true, control.revision.max(found.revision));
+    match scoreboard.read_control(&control.contest.name) {
+        Ok(Some(found)) if found.halted => {
+            control.halted = true;
+            if found.round == control.round {
+                control.revision = control.revision.max(found.revision);
             }
             Ok(())
         }
+        Ok(Some(_)) => Ok(()),
         // Somebody else may write a newer one just now.
-        None => scoreboard.keep_control(control).map(drop),
+        Ok(None) => scoreboard.keep_control(control).map(drop),
+        Err(ScoreboardError::Control(unread)) if unread.halted_by().is_some() => {
+            control.halted = true;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_testkit::RedisServer;
+
+    #[test]
+    fn a_run_ends_by_a_stop_in_whatever_stands_in_the_place_of_its_document() {
+        let contest = "name = \"cup\"\n[[phase]]\nfor = \"60s\"\nrate = 5\nconnections = 1\n\
+                       [[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1\"\n";
+        let contest = Contest::from_toml(contest).expect("a contest");
+        let ours = Control { round: Some(RoundId::from_bits(1)), ..Control::new(contest) };
+        let of_another_round = Control { round: Some(RoundId::from_bits(2)), revision: 9, ..ours.clone() };
+        let server = RedisServer::start();
+        let mut scoreboard = server.scoreboard();
+        let key = flowtest_scoreboard::keys::control("cup");
+        for text in [of_another_round.to_json(), r#"{"dialect":99,"revision":6}"#.to_owned(), "{".to_owned()] {
+            server.command(&["SET", &key, &text]);
+            let mut control = ours.clone();
+            let _ = keep(&mut scoreboard, &mut control);
+            assert!(!control.halted, "{text}");
+            scoreboard.stop_traffic("cup").expect("Redis answers");
+            keep(&mut scoreboard, &mut control).expect("it is heard");
+            assert_eq!((control.halted, control.revision), (true, ours.revision), "{text}");
+        }
     }
 }

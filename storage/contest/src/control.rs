@@ -7,10 +7,12 @@
 mod check;
 mod earlier;
 mod reading;
+mod unread;
 mod writing;
 
 pub(crate) use check::check_generators;
 pub use earlier::{EARLIER_MAX, EarlierRound};
+pub use unread::{UnreadControl, with_halt};
 
 use crate::contest::{Contest, ContestError, Load};
 use crate::names::HOUSE;

@@ -1,6 +1,6 @@
 //! What can go wrong between us and Redis. Each is a sentence with the cause and the next step.
 
-use flowtest_contest::control::ControlError;
+use flowtest_contest::control::UnreadControl;
 use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::text::shown;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub enum ScoreboardError {
     #[error("the final points did not reach Redis in time: {cause}")]
     Timeout { cause: String },
     #[error("Redis holds a control document that we cannot read: {0}")]
-    Control(#[from] ControlError),
+    Control(#[from] Box<UnreadControl>),
     #[error(
         "Redis holds a decision about step {step} of a breakpoint phase that we cannot read, or that nobody can have made: nobody climbs by \
          it here; give all generators one version, and let nothing else write there"

@@ -10,7 +10,7 @@ use crate::library::Answer;
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::{Climber, Decision};
 use flowtest_contest::contest::{CONTESTANTS_MAX, DOCUMENT_BYTES_MAX};
-use flowtest_contest::control::{Control, ControlError};
+use flowtest_contest::control::{Control, ControlError, UnreadControl};
 use flowtest_contract::id::{RoundId, StreamId};
 use flowtest_contract::{RoundValidity, Row, row};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -443,15 +443,27 @@ impl Scoreboard {
 
 /// The control document of a contest. `None` when there is none.
 pub(crate) fn document(connection: &mut Connection, contest: &str) -> Result<Option<Control>, ScoreboardError> {
+    Ok(read_document(&document_text(connection, contest)?)?)
+}
+
+/// What stands in its place, as far as one may be long.
+pub(crate) fn document_text(connection: &mut Connection, contest: &str) -> Result<Vec<u8>, ScoreboardError> {
     // One byte more than there may be says that it is too long, and no more is fetched.
     let mut command = redis::cmd("GETRANGE");
     command.arg(keys::control(contest)).arg(0).arg(DOCUMENT_BYTES_MAX);
-    let text: Vec<u8> = connection.command("read the control document", &command)?;
+    match connection.command("read the control document", &command) {
+        // What is no text is no document either.
+        Err(ScoreboardError::Redis { cause, .. }) if cause.contains("WRONGTYPE") => Ok(b"[]".to_vec()),
+        text => text,
+    }
+}
+
+pub(crate) fn read_document(text: &[u8]) -> Result<Option<Control>, Box<UnreadControl>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let text = String::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()))?;
-    Ok(Some(Control::from_json(&text)?))
+    let utf8 = std::str::from_utf8(text).map_err(|_| ControlError::Json("it is no UTF-8".to_owned()));
+    utf8.and_then(Control::from_json).map(Some).map_err(|cause| Box::new(UnreadControl::new(text, cause)))
 }
 
 /// The text of a control document, unless it is too long for its readers.

@@ -5,12 +5,10 @@ use crate::connection::Connection;
 use crate::error::ScoreboardError;
 use crate::generator::Lease;
 use crate::keys;
-use crate::reader::{Scoreboard, document, encoded};
-use flowtest_contest::control::{Control, ControlError};
-use flowtest_contest::lifecycle::{Change, change};
+use crate::reader::{Scoreboard, document_text, encoded, read_document};
+use flowtest_contest::control::{Control, UnreadControl, with_halt};
 use flowtest_contract::StreamId;
 use flowtest_contract::row::COUNT_MAX;
-use flowtest_contract::rules::UtcUs;
 use redis::Value;
 
 /// How often a document is looked at again that others change meanwhile; they do so some times a second at the most.
@@ -23,6 +21,8 @@ pub enum ControlEdit<T> {
     Leave(T),
     /// This one takes its place.
     Put(Box<Control>, T),
+    /// It stops all traffic by this revision, and says all else that it said, also where nobody here can read it.
+    Halt(u64, T),
 }
 
 /// What came of [`Scoreboard::stop_traffic`].
@@ -32,7 +32,7 @@ pub enum Stopped {
     Now(u64),
     /// It said so already.
     Before(u64),
-    /// There is no document, and so nobody who floods by it.
+    /// There is no document, and nobody was ever heard who would flood by one.
     NoContest,
 }
 
@@ -45,32 +45,43 @@ impl Scoreboard {
     pub fn edit_control<T>(
         &mut self,
         contest: &str,
-        decide: impl Fn(Result<Option<Control>, ControlError>) -> Result<ControlEdit<T>, ScoreboardError>,
+        decide: impl Fn(Result<Option<Control>, Box<UnreadControl>>) -> Result<ControlEdit<T>, ScoreboardError>,
     ) -> Result<T, ScoreboardError> {
         self.run(|connection| edit(connection, contest, &decide))
     }
 
-    /// Stops all traffic of a contest, whoever steers it. Generators apply it within a second. The revision is above all that they
-    /// follow, who may have heard of more than Redis holds.
+    /// Stops all traffic of a contest, whoever steers it, and whatever stands in the place of its document. Generators apply it
+    /// within a second. The revision is above all that they follow, who may have heard of more than Redis holds.
     ///
     /// # Errors
-    /// [`ScoreboardError::Control`] for a document that we cannot read, and what is wrong with Redis.
-    pub fn stop_traffic(&mut self, contest: &str, now: UtcUs) -> Result<Stopped, ScoreboardError> {
-        let seen = self.read_generators(contest)?;
-        let revisions = seen.iter().filter_map(|seen| Some(seen.health.as_ref()?.revision));
+    /// What is wrong with Redis.
+    pub fn stop_traffic(&mut self, contest: &str) -> Result<Stopped, ScoreboardError> {
+        let seen = match self.read_generators(contest) {
+            // Each further question would wait as long.
+            Err(error) if error.is_outage() => return Err(error),
+            seen => seen,
+        };
+        let revisions = seen.iter().flatten().filter_map(|seen| Some(seen.health.as_ref()?.revision));
         let followed = revisions.filter(|revision| *revision < COUNT_MAX).max().unwrap_or(0);
-        self.edit_control(contest, |found| match found? {
-            None => Ok(ControlEdit::Leave(Stopped::NoContest)),
-            Some(control) if control.halted && control.revision >= followed => {
-                Ok(ControlEdit::Leave(Stopped::Before(control.revision)))
-            }
-            Some(control) => {
-                let mut stopped = change(&control, Change::Halt { halted: true }, now)
-                    .map_err(|refusal| ScoreboardError::Control(ControlError::Refusal(refusal)))?;
-                let revision = stopped.revision.max(followed + 1);
-                stopped.revision = revision;
-                Ok(ControlEdit::Put(Box::new(stopped), Stopped::Now(revision)))
-            }
+        let halt = |revision: u64| {
+            let revision = revision.max(followed).saturating_add(1).min(COUNT_MAX);
+            ControlEdit::Halt(revision, Stopped::Now(revision))
+        };
+        let is_before = |revision: &u64| *revision >= followed;
+        self.edit_control(contest, |found| {
+            Ok(match found {
+                Ok(None) if seen.as_ref().is_ok_and(Vec::is_empty) => ControlEdit::Leave(Stopped::NoContest),
+                // It is lost, and generators go on by what they know.
+                Ok(None) => halt(0),
+                Ok(Some(control)) if control.halted && is_before(&control.revision) => {
+                    ControlEdit::Leave(Stopped::Before(control.revision))
+                }
+                Ok(Some(control)) => halt(control.revision),
+                Err(unread) => match unread.halted_by().filter(is_before) {
+                    Some(revision) => ControlEdit::Leave(Stopped::Before(revision)),
+                    None => halt(unread.revision.unwrap_or(0)),
+                },
+            })
         })
     }
 
@@ -95,24 +106,21 @@ impl Scoreboard {
 fn edit<T>(
     connection: &mut Connection,
     contest: &str,
-    decide: &impl Fn(Result<Option<Control>, ControlError>) -> Result<ControlEdit<T>, ScoreboardError>,
+    decide: &impl Fn(Result<Option<Control>, Box<UnreadControl>>) -> Result<ControlEdit<T>, ScoreboardError>,
 ) -> Result<T, ScoreboardError> {
     const DOING: &str = "change the control document";
     let key = keys::control(contest);
     for _ in 0..TRIES_MAX {
         let mut watch = redis::cmd("WATCH");
         connection.command::<()>(DOING, watch.arg(&key))?;
-        let decided = document(connection, contest).map_or_else(
-            |error| match error {
-                ScoreboardError::Control(error) => decide(Err(error)),
-                other => Err(other),
-            },
-            |found| decide(Ok(found)),
-        );
-        let (control, outcome) = match decided.and_then(|edit| match edit {
-            ControlEdit::Leave(outcome) => Ok((None, outcome)),
-            ControlEdit::Put(control, outcome) => Ok((Some(encoded(&control)?), outcome)),
-        }) {
+        let decided = document_text(connection, contest).and_then(|text| {
+            Ok(match decide(read_document(&text))? {
+                ControlEdit::Leave(outcome) => (None, outcome),
+                ControlEdit::Put(control, outcome) => (Some(encoded(&control)?), outcome),
+                ControlEdit::Halt(revision, outcome) => (Some(with_halt(&text, revision)), outcome),
+            })
+        });
+        let (control, outcome) = match decided {
             Ok((Some(text), outcome)) => (text, outcome),
             // Whoever has watched and does not write says so, or the next transaction would not be done.
             Ok((None, outcome)) => {

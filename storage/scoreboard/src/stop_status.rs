@@ -44,9 +44,17 @@ impl StopStatus {
         streams: &RoundStreams,
         now: UtcUs,
     ) -> StopStatus {
-        let mut found = StopStatus { silent: may_play(control, seen, streams, now), ..StopStatus::default() };
+        StopStatus {
+            silent: may_play(control, seen, streams, now),
+            ..StopStatus::of_heard(revision.max(1), control.revision, seen)
+        }
+    }
+
+    /// The same of those who are heard, where nobody can read who else may play. `newest`: the document's own revision.
+    pub fn of_heard(revision: u64, newest: u64, seen: &[SeenGenerator]) -> StopStatus {
+        let mut found = StopStatus::default();
         for health in seen.iter().filter_map(|seen| seen.health.as_ref()) {
-            match applies(health, revision.max(1), control.revision) {
+            match applies(health, revision, newest) {
                 Some(true) => found.applied.push(health.id.clone()),
                 Some(false) => found.going_on.push(health.id.clone()),
                 None => {}

@@ -322,7 +322,7 @@ impl Automation {
         let (at, contestant) = (joins_at(&control, now), newcomer.name);
         let what = format!("{contestant} joins the round, from {} on.", instant::rfc3339(at));
         let change = Change::Join { contestant, id: Some(id.clone()), endpoint: newcomer.endpoint, since, at };
-        match edit.change(None, change, &what, &Actor::program(), now).await {
+        match edit.change_by_itself(change, &what, &Actor::program(), now).await {
             Ok(_) => {
                 tracing::info!("{what}");
                 if !control.contest.policy.may_name_one_server() {

@@ -238,7 +238,8 @@ impl Automation {
             revisions.due(now)
         };
         self.seen().due_revision = due_revision;
-        if self.document.published().conflict.is_some()
+        // What nobody here can read is no split of ours.
+        if self.document.published().conflict.is_some_and(|conflict| conflict.revision.is_some())
             && let Err(error) = self.follow_keeper(now).await
         {
             tracing::warn!(%error, "what a generator has split anew is not taken over");
@@ -420,7 +421,7 @@ impl Automation {
     async fn step(&self, seen: &Control, change: Change, what: &str, now: UtcUs) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
         if self.document.is_at(seen) {
-            edit.change(None, change, what, &Actor::program(), now).await?;
+            edit.change_by_itself(change, what, &Actor::program(), now).await?;
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ impl Automation {
             return Err(ChangeError::Field { field: "reason", message });
         }
         self.document.check_steering()?;
+        self.document.check_undisputed()?;
         let control = self.document.control().ok_or(ChangeError::NoContest)?;
         let Some(round) = control.round.filter(|_| control.state == State::Draining) else {
             return Err(ChangeError::Unfit(format!(

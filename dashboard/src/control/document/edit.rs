@@ -1,6 +1,6 @@
 //! Changing the control document: one at a time, by the rules of the lifecycle, on the revision that was looked at.
 
-use super::stops::{Stop, refusals, stopped_as};
+use super::stops::{Stop, is_stop, refusals, stopped_as};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::platform;
@@ -23,6 +23,15 @@ const DENIED_MAX: usize = policy::ENTRIES_MAX - platform::ENTRIES_MAX;
 
 /// How many revisions of ours are looked at for one that somebody has gone on from.
 pub(super) const HISTORY: u32 = 100;
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// An organiser asks for it, and decides by it what becomes of what somebody else has put into Redis.
+    Request,
+    /// It is due by the clock, or follows from what others have done.
+    Automation,
+}
 
 /// Whoever has it is the only one who changes the document. Others wait until it is dropped.
 #[derive(Debug)]
@@ -55,11 +64,40 @@ impl Edit<'_> {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
+        self.document.check_fresh(expected).await?;
+        self.make(Trigger::Request, change, what, by, now).await
+    }
+
+    /// The same of what is due by itself. While somebody else's document is shown it waits: an organiser decides what becomes
+    /// of that.
+    pub async fn change_by_itself(
+        &self,
+        change: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
+        self.make(Trigger::Automation, change, what, by, now).await
+    }
+
+    pub(super) async fn make(
+        &self,
+        trigger: Trigger,
+        change: Change,
+        what: &str,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Made, ChangeError> {
         let document = self.document;
-        document.check_fresh(expected).await?;
+        document.check_steering()?;
+        let decides = trigger == Trigger::Request && !is_stop(&change);
         loop {
             self.save_urgent().await?;
             let current = document.control().ok_or(ChangeError::NoContest)?;
+            if trigger == Trigger::Automation {
+                document.check_undisputed()?;
+            }
+            document.known().check_round(&current, &change)?;
             if matches!(change, Change::Abort) && self.has_results(&current).await? {
                 return Err(ChangeError::Unfit(
                     "the results of this round are written, and it is sealed in a moment: it cannot be aborted any more"
@@ -70,7 +108,7 @@ impl Edit<'_> {
             // Above whatever Redis has seen, or no generator would follow.
             let foreign = document.known().foreign_revision();
             next.revision = next.revision.max(foreign.saturating_add(1));
-            if let Some(made) = self.save(Some(current.revision), next, Some(&change), what, by, now).await? {
+            if let Some(made) = self.save(Some(current.revision), next, decides, what, by, now).await? {
                 return Ok(made);
             }
         }
@@ -83,12 +121,12 @@ impl Edit<'_> {
     }
 
     /// Saves a document that was made upon the revision `base`, and publishes it. Nothing when an urgent change came
-    /// meanwhile, upon which it is to be made again. `change`: by which it was made, where it was one.
+    /// meanwhile, upon which it is to be made again. `decides`: whether it goes on from here where Redis holds somebody else's.
     pub(super) async fn save(
         &self,
         base: Option<u64>,
         next: Control,
-        change: Option<&Change>,
+        decides: bool,
         what: &str,
         by: &Actor,
         now: UtcUs,
@@ -105,7 +143,7 @@ impl Edit<'_> {
         }
         saved?;
         let next = Arc::new(next);
-        let Some(stops) = document.commit(base, &next, change) else { return Ok(None) };
+        let Some(stops) = document.commit(base, &next, decides) else { return Ok(None) };
         // The document counts from here on, whatever the table of rounds says; the next turn notes it again.
         if let Err(error) = document.note_round(by, now).await {
             tracing::warn!(%error, "the table of rounds is behind the control document");
@@ -126,7 +164,7 @@ impl Edit<'_> {
             tracing::warn!(%error, "which stops nobody has been told of is not saved");
         }
         // Over somebody else's document it stays a conflict, and generators know of the stop.
-        let unpublished = unpublished.filter(|_| stops.is_empty() || !document.has_stopped_theirs());
+        let unpublished = unpublished.filter(|_| stops.is_empty() || !document.has_stopped_theirs(&stops));
         Ok(Some(Made { control: next, unpublished, unsaved: None }))
     }
 
@@ -158,7 +196,7 @@ impl Edit<'_> {
                 }
                 let mut found = stopped.unwrap_or(found);
                 found.revision = found.revision.max(ours.map_or(0, |ours| ours + u64::from(found.revision <= ours)));
-                let made = self.save(ours, found, None, "The document in Redis was taken over.", by, now).await?;
+                let made = self.save(ours, found, true, "The document in Redis was taken over.", by, now).await?;
                 made.ok_or_else(|| {
                     ChangeError::Unfit("traffic was stopped meanwhile: look, then decide again".to_owned())
                 })
@@ -196,7 +234,7 @@ impl Edit<'_> {
             }
         }
         let what = "A generator has split the requests anew.";
-        self.save(Some(ours.revision), split_as(&ours, found), None, what, by, now).await
+        self.save(Some(ours.revision), split_as(&ours, found), true, what, by, now).await
     }
 
     /// Saves the settings. `expected` as for [`Edit::change`]. Each saving is a revision of the control document, so
@@ -252,21 +290,21 @@ impl Edit<'_> {
 
     /// Writes the results of a draining round with how much of it is valid, and then says that it is sealed. No results: they
     /// are written already.
-    /// False when somebody has moved the round since `seen`.
+    /// False when somebody has moved the round since `seen`, and while somebody else's document is shown.
     pub(in crate::control) async fn seal(
         &self,
         seen: &Control,
         results: Option<(RoundId, Vec<RoundResult>, RoundValidity)>,
         now: UtcUs,
     ) -> Result<bool, ChangeError> {
-        if !self.document.is_at(seen) {
+        if !self.document.is_at(seen) || self.document.check_undisputed().is_err() {
             return Ok(false);
         }
         let program = Actor::program();
         if let Some((round, results, validity)) = results {
             self.document.accounts.finish_round(round, results, Some(validity), &program, now).await?;
         }
-        self.change(None, Change::Seal, "The round was sealed.", &program, now).await?;
+        self.change_by_itself(Change::Seal, "The round was sealed.", &program, now).await?;
         Ok(true)
     }
 }

@@ -1,7 +1,7 @@
 //! From people to the document: the roster follows accounts and their endpoints, in a draft at once, in a running round
 //! as far as its rules allow.
 
-use super::edit::Edit;
+use super::edit::{Edit, Trigger};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::roster::{Candidate, Roster};
@@ -16,20 +16,24 @@ impl Edit<'_> {
     /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history. While Redis holds
     /// somebody else's document nothing is done on top of that.
     pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
-        self.follow_roster(false, by, now).await
+        match self.follow_roster(Trigger::Automation, by, now).await {
+            // It was found in between.
+            Err(ChangeError::Unfit(_)) if self.document.check_undisputed().is_err() => Ok(None),
+            followed => followed,
+        }
     }
 
     /// The same for an organiser, who goes on from here whatever Redis holds.
     pub async fn follow_people_at_any_rate(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
-        self.follow_roster(true, by, now).await
+        self.follow_roster(Trigger::Request, by, now).await
     }
 
-    async fn follow_roster(&self, is_decided: bool, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+    async fn follow_roster(&self, trigger: Trigger, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
         let settings = document.enforced_settings();
         let roster = Arc::new(Roster::of(&document.candidates().await?, &settings));
         document.known().roster = Arc::clone(&roster);
-        if !is_decided && document.published().conflict.is_some() {
+        if trigger == Trigger::Automation && document.published().conflict.is_some() {
             return Ok(None);
         }
         let wanted = roster.contest(document.contest(), &settings);
@@ -37,41 +41,42 @@ impl Edit<'_> {
             (None, None) => Ok(None),
             (None, Some(contest)) => {
                 let control = Control { ids: roster.ids.clone(), since: roster.since.clone(), ..Control::new(contest) };
-                self.save(None, control, None, "The contest was opened.", by, now).await
+                self.save(None, control, trigger == Trigger::Request, "The contest was opened.", by, now).await
             }
             // Nobody is left: the draft stays, and arming is refused.
             (Some(_), None) => Ok(None),
-            (Some(control), Some(contest)) => self.follow(&control, contest, &roster, by, now).await,
+            (Some(control), Some(contest)) => self.follow(trigger, &control, contest, by, now).await,
         }
     }
 
     /// Brings a document to what is wanted, as far as its state allows.
     async fn follow(
         &self,
+        trigger: Trigger,
         control: &Control,
         wanted: Contest,
-        roster: &Roster,
         by: &Actor,
         now: UtcUs,
     ) -> Result<Option<Made>, ChangeError> {
         use State::{Armed, Draft, Paused, Running};
+        let roster = self.document.roster();
         match control.state {
             Draft if control.contest == wanted && control.ids == roster.ids => Ok(None),
             Draft => {
                 let (ids, since) = (roster.ids.clone(), roster.since.clone());
                 let change = Change::Edit { contest: Box::new(wanted), ids, since };
-                self.change(None, change, "The draft follows contestants and settings.", by, now).await.map(Some)
+                self.make(trigger, change, "The draft follows contestants and settings.", by, now).await.map(Some)
             }
             Armed | Running | Paused => {
                 let mut made = None;
                 if control.contest.policy != wanted.policy {
                     let change = Change::Policy(wanted.policy.clone());
-                    made = Some(self.change(None, change, "The policy of the settings counts.", by, now).await?);
+                    made = Some(self.make(trigger, change, "The policy of the settings counts.", by, now).await?);
                 }
-                for (contestant, endpoint) in moved(control, &wanted, roster) {
+                for (contestant, endpoint) in moved(control, &wanted, &roster) {
                     let what = format!("{contestant} moved to {endpoint}.");
                     let change = Change::Endpoint { contestant, endpoint };
-                    match self.change(None, change, &what, by, now).await {
+                    match self.make(trigger, change, &what, by, now).await {
                         Ok(done) => made = Some(done),
                         // One who cannot move, such as to where another still is, keeps nobody else from moving.
                         Err(ChangeError::Refused(refusal)) => tracing::warn!(%refusal, "a contestant stays"),

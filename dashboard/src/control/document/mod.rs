@@ -109,7 +109,30 @@ impl Known {
         self.conflict.as_ref().and_then(|conflict| conflict.revision).unwrap_or(0)
     }
 
-    /// A change was made here that is no stop: what Redis held of somebody else may be replaced.
+    /// Refuses what would be done by itself while somebody else's document is shown.
+    fn check_undisputed(&self) -> Result<(), ChangeError> {
+        match &self.conflict {
+            None => Ok(()),
+            Some(conflict) => Err(ChangeError::Unfit(conflict.message.clone())),
+        }
+    }
+
+    /// Refuses to stop a round that is another one than that of the document by which generators are shown to go: it would stop
+    /// nothing there.
+    fn check_round(&self, ours: &Control, change: &Change) -> Result<(), ChangeError> {
+        let stops_round = matches!(change, Change::Pause | Change::Stop | Change::Abort);
+        let theirs = self.conflict.as_ref().and_then(|conflict| conflict.found.as_ref());
+        if !stops_round || theirs.is_none_or(|theirs| theirs.round == ours.round) {
+            return Ok(());
+        }
+        Err(ChangeError::Unfit(
+            "nothing was done: generators go by what Redis holds, and that is of another round than the one here. Stop all traffic \
+             stops them at once, whatever they play; to pause or end their round take over what Redis holds first"
+                .to_owned(),
+        ))
+    }
+
+    /// An organiser made a change that is no stop: what Redis held of somebody else may be replaced.
     fn decide(&mut self) {
         self.refused.clear();
         self.decided = self.conflict.take().and_then(|conflict| conflict.found).or_else(|| self.decided.take());
@@ -135,6 +158,8 @@ pub struct Conflict {
     /// None: a newer program wrote it, and we cannot read it.
     pub revision: Option<u64>,
     found: Option<Arc<Control>>,
+    /// All traffic is stopped in it.
+    is_halted: bool,
     /// The cause and the next step.
     pub message: String,
 }
@@ -321,14 +346,14 @@ impl Document {
     }
 
     /// Puts a document in force that was made upon the revision `base` and is saved, and says what it stops. None when an urgent
-    /// change came meanwhile. `change`: by which it was made, where it was one.
-    fn commit(&self, base: Option<u64>, next: &Arc<Control>, change: Option<&Change>) -> Option<Vec<Stop>> {
+    /// change came meanwhile. `decides`: as for [`edit::Edit::save`].
+    fn commit(&self, base: Option<u64>, next: &Arc<Control>, decides: bool) -> Option<Vec<Stop>> {
         let mut known = self.known();
         known.saved = Some(next.revision);
         if self.control().map(|control| control.revision) != base {
             return None;
         }
-        if !change.is_some_and(stops::is_stop) {
+        if decides {
             known.decide();
         }
         Some(self.set_in_force(&mut known, next))

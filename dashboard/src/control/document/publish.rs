@@ -4,6 +4,7 @@ use super::edit::HISTORY;
 use super::stops::{Stop, is_stop_of, refusals, stopped_as};
 use super::{Conflict, Document};
 use crate::control::link::LinkError;
+use flowtest_contest::control::UnreadControl;
 use flowtest_contest::{Control, ControlError};
 use flowtest_contract::StreamId;
 use flowtest_contract::rules::UtcUs;
@@ -27,6 +28,8 @@ enum Held {
     StoppedHere(Conflict),
     /// Ours, or one upon which we have gone on, with all traffic stopped by somebody else.
     Stopped(Box<Control>),
+    /// What is no document, and stops all traffic by this revision.
+    StoppedUnread(u64),
     /// One that is no newer, or that stops all traffic, and is not what we put there last: it stays until the database has said
     /// whose it is.
     Unknown(Box<Control>),
@@ -45,16 +48,16 @@ impl Document {
     /// Puts the document into Redis where it holds an older one of ours or none. Says what is in the way.
     pub(in crate::control) async fn publish(&self, timeout: Duration, now: UtcUs) -> Option<String> {
         let mut control = self.control()?;
+        let until = Instant::now() + timeout;
         if let Some(message) = self.steered_elsewhere() {
             {
                 // Of before: what is not tried now is not in the way.
                 let mut known = self.known();
                 (known.publishing, known.conflict) = (None, None);
             }
-            self.stop_elsewhere(timeout, now).await;
+            self.stop_elsewhere(until).await;
             return Some(message);
         }
-        let until = Instant::now() + timeout;
         let mut found = self.put(&control, None, until, now).await;
         if let Ok(Held::Unknown(other)) = found {
             found = match self.origin(&other).await {
@@ -67,11 +70,25 @@ impl Document {
                 Origin::Foreign => self.put(&control, Some(other), until, now).await,
             };
         }
-        if let Ok(Held::Stopped(other)) = found {
-            self.known().decided = Some(Arc::new((*other).clone()));
-            self.apply_stop(other.revision);
+        let stopped = match &found {
+            Ok(Held::Stopped(other)) => {
+                self.known().decided = Some(Arc::new((**other).clone()));
+                Some(other.revision)
+            }
+            Ok(Held::StoppedUnread(revision)) => Some(*revision),
+            _ => None,
+        };
+        if let Some(revision) = stopped {
+            self.apply_stop(revision);
             control = self.control()?;
             found = self.put(&control, None, until, now).await;
+        }
+        // Nobody here can make another document of it, and a stop waits for nobody.
+        if let Ok(Held::Foreign(conflict)) = &mut found
+            && conflict.found.is_none()
+            && !conflict.is_halted
+        {
+            conflict.is_halted = self.stop_elsewhere(until).await;
         }
         // What we saved ourselves while Redis was asked is no conflict.
         let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
@@ -79,26 +96,30 @@ impl Document {
         (known.publishing, known.conflict) = match found {
             Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => (None, Some(conflict).filter(|_| is_current)),
             // Somebody was faster: the next look sees to it.
-            Ok(Held::Ours | Held::Stopped(_) | Held::Unknown(_)) => (None, None),
+            Ok(Held::Ours | Held::Stopped(_) | Held::StoppedUnread(_) | Held::Unknown(_)) => (None, None),
             Err(error) => (Some(error.to_string()), known.conflict.take().filter(|_| is_current)),
         };
         let conflict = known.conflict.as_ref().map(|conflict| conflict.message.clone());
         known.publishing.clone().or(conflict)
     }
 
-    /// Stops all traffic of whoever steers now, where that was asked for here before anybody knew of them.
-    async fn stop_elsewhere(&self, timeout: Duration, now: UtcUs) {
+    /// Stops all traffic of whoever steers now, where that was asked for here and nobody has been told. Whether it was.
+    async fn stop_elsewhere(&self, until: Instant) -> bool {
         let is_asked = self.known().untold.contains(&Stop::Halt);
         if !is_asked || self.control().is_none_or(|control| !control.halted) {
-            return;
+            return false;
         }
         let contest = self.contest.clone();
-        let stopping = self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest, now));
-        match tokio::time::timeout(timeout, stopping).await.unwrap_or(Err(LinkError::Late)) {
-            Ok(Stopped::NoContest) => {}
+        let stopping = self.link.call(move |scoreboard| scoreboard.stop_traffic(&contest));
+        match tokio::time::timeout_at(until.into(), stopping).await.unwrap_or(Err(LinkError::Late)) {
+            Ok(Stopped::NoContest) => return false,
             Ok(Stopped::Now(_) | Stopped::Before(_)) => self.known().untold.retain(|stop| *stop != Stop::Halt),
-            Err(error) => tracing::warn!(%error, "who steers is not told yet that all traffic was stopped here"),
+            Err(error) => {
+                tracing::warn!(%error, "who steers is not told yet that all traffic was stopped here");
+                return false;
+            }
         }
+        true
     }
 
     /// `foreign`: a document that is known to be somebody else's.
@@ -130,18 +151,20 @@ impl Document {
             put(scoreboard, &ours, held.as_deref(), decided.as_deref(), others_stop, is_foreign, upon)
         });
         let held = tokio::time::timeout_at(until.into(), put).await.unwrap_or(Err(LinkError::Late));
-        let theirs = match &held {
-            Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => conflict.found.as_ref(),
+        let conflict = match &held {
+            Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => Some(conflict),
             _ => None,
         };
-        let is_told = match theirs {
-            Some(found) => !told.iter().any(|stop| stop.is_due(control, found)),
-            None => matches!(held, Ok(Held::Ours)),
+        let theirs = conflict.and_then(|conflict| conflict.found.as_ref());
+        let is_told = |stop: &Stop| match (conflict, theirs) {
+            (_, Some(found)) => !stop.is_due(control, found) && !stop.is_of_another(found),
+            (Some(conflict), None) => *stop == Stop::Halt && conflict.is_halted,
+            (None, None) => matches!(held, Ok(Held::Ours)),
         };
         let refused = theirs.map_or_else(Vec::new, |found| refusals(control, &told, found, now));
         let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
         let mut known = self.known();
-        if is_told {
+        if told.iter().all(is_told) {
             known.refused.clear();
         } else if !refused.is_empty() && known.refused != refused {
             tracing::warn!(why = refused.join("; "), "a stop is not in the document of Redis yet, and is tried again");
@@ -153,8 +176,8 @@ impl Document {
             known.decided = None;
         }
         // A stop that came meanwhile is not in what was put.
-        if is_told && known.untold == told && self.control().is_some_and(|newest| Arc::ptr_eq(&newest, control)) {
-            known.untold.clear();
+        if known.untold == told && self.control().is_some_and(|newest| Arc::ptr_eq(&newest, control)) {
+            known.untold.retain(|stop| !is_told(stop));
         }
         drop(known);
         held
@@ -181,11 +204,14 @@ impl Document {
         tokio::time::timeout(ORIGIN_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(unsaid)
     }
 
-    /// Whether Redis holds somebody else's document, and what was stopped here stands upon that.
-    pub(super) fn has_stopped_theirs(&self) -> bool {
+    /// Whether Redis holds somebody else's document, and these stops stand upon that.
+    pub(super) fn has_stopped_theirs(&self, stops: &[Stop]) -> bool {
         let known = self.known();
-        let theirs = known.conflict.as_ref().and_then(|conflict| conflict.found.as_ref());
-        known.publishing.is_none() && known.untold.is_empty() && theirs.is_some() && theirs == self.own_stop().as_ref()
+        let is_stopped = known.conflict.as_ref().is_some_and(|conflict| match &conflict.found {
+            Some(theirs) => Some(theirs) == self.own_stop().as_ref(),
+            None => conflict.is_halted,
+        });
+        known.publishing.is_none() && is_stopped && !stops.iter().any(|stop| known.untold.contains(stop))
     }
 
     /// Somebody else's document with our stop upon it, as we have put it into Redis, or have tried to.
@@ -219,7 +245,7 @@ impl Document {
 impl Conflict {
     /// Whether all traffic is stopped in what Redis holds.
     pub fn is_halted(&self) -> bool {
-        self.found.as_ref().is_some_and(|found| found.halted)
+        self.is_halted
     }
 
     fn with(ours: &Control, found: Control) -> Conflict {
@@ -230,21 +256,58 @@ impl Conflict {
         let message = format!(
             "Redis holds revision {} of the control document and the database {}: another dashboard steers this \
              contest, or a backup was restored. Take over what Redis holds after a restored backup: it is what generators \
-             play by. A stop is put upon it; any other change here goes on from the database instead.",
-            found.revision, ours.revision
+             play by. {}",
+            found.revision,
+            ours.revision,
+            meanwhile(ours, &found)
         );
-        Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
+        Conflict::of(found, message)
+    }
+
+    fn of(found: Control, message: String) -> Conflict {
+        Conflict { revision: Some(found.revision), is_halted: found.halted, found: Some(Arc::new(found)), message }
+    }
+
+    /// Of one that a newer program wrote.
+    fn unread(unread: &UnreadControl) -> Conflict {
+        let message = format!(
+            "Redis holds a control document of a newer program: {unread}.{} Stop all traffic is written into it, and nothing else can \
+             be; nothing is done here by itself either.",
+            stopped(unread.halted)
+        );
+        Conflict { revision: None, found: None, is_halted: unread.halted, message }
     }
 
     fn unknown(ours: &Control, found: Control) -> Conflict {
         let message = format!(
             "Redis holds a revision {} of the control document that this database (at {}) has never saved: another \
              dashboard runs on a copy of the database, or a backup was restored. End the other one; then take over what \
-             Redis holds: it is what generators play by. A stop is put upon it; any other change here goes on from the database instead.",
-            found.revision, ours.revision
+             Redis holds: it is what generators play by. {}",
+            found.revision,
+            ours.revision,
+            meanwhile(ours, &found)
         );
-        Conflict { revision: Some(found.revision), found: Some(Arc::new(found)), message }
+        Conflict::of(found, message)
     }
+}
+
+/// What becomes of changes while somebody else's document is shown.
+fn meanwhile(ours: &Control, found: &Control) -> String {
+    let stops = match ours.round == found.round {
+        true => "A stop is put upon it",
+        false => {
+            "It is of another round than the one here, so that no pause and no end can be put upon it; Stop all traffic can"
+        }
+    };
+    format!(
+        "{stops}.{} Any other change here goes on from the database instead. Until then nothing happens here by itself: no round \
+         begins, drains or is sealed, nobody joins, and no share is given anew.",
+        stopped(found.halted)
+    )
+}
+
+fn stopped(is_halted: bool) -> &'static str {
+    if is_halted { " All traffic is stopped in it." } else { "" }
 }
 
 /// Publishes over what is ours: `held`, which we have put there or know to be ours, and `decided`, somebody else's upon which we
@@ -279,9 +342,12 @@ fn put(
         Ok(Some(found)) if held != Some(&found) && decided != Some(&found) && (found.halted || !ours.halted) => {
             Ok(ControlEdit::Leave(Held::Unknown(Box::new(found))))
         }
-        Err(error @ ControlError::Dialect(_)) => {
-            let message = format!("Redis holds a control document of a newer program: {error}.");
-            Ok(ControlEdit::Leave(Held::Foreign(Conflict { revision: None, found: None, message })))
+        Err(unread) if matches!(unread.cause, ControlError::Dialect(_)) => {
+            Ok(ControlEdit::Leave(Held::Foreign(Conflict::unread(&unread))))
+        }
+        // Generators have stopped by it, and follow nothing that is older.
+        Err(unread) if unread.halted_by().is_some_and(|by| !ours.halted || ours.revision <= by) => {
+            Ok(ControlEdit::Leave(Held::StoppedUnread(unread.revision.unwrap_or(0))))
         }
         // A stop of ours waits for nobody, and what is no document is replaced.
         Ok(_) | Err(_) => Ok(ControlEdit::Put(Box::new(ours.clone()), Held::Ours)),

@@ -64,6 +64,11 @@ impl Document {
         self.steered_elsewhere().map_or(Ok(()), |message| Err(ChangeError::Elsewhere(message)))
     }
 
+    /// Refuses while somebody else's document is shown.
+    pub(in crate::control) fn check_undisputed(&self) -> Result<(), ChangeError> {
+        self.known().check_undisputed()
+    }
+
     /// Gives the steering back: the process ends.
     pub(in crate::control) async fn release(&self) {
         if self.known().is_others {

@@ -110,6 +110,12 @@ impl Stop {
         self.holds(ours) && goes_there
     }
 
+    /// Whether it is that of a round of which another document says nothing: whoever plays that one has not heard of it.
+    pub(super) fn is_of_another(&self, found: &Control) -> bool {
+        let (Stop::Pause(round) | Stop::End(round) | Stop::Abort(round)) = self else { return false };
+        found.round != Some(*round)
+    }
+
     /// By which another document comes to say the same as ours. None: there is nothing in ours that it could say.
     fn change(&self, ours: &Control, found: &Control) -> Option<Change> {
         let policy = &found.contest.policy;

@@ -5,7 +5,7 @@
 //! that is saved, and makes the change again upon it. It is saved when the database takes it.
 
 use super::edit::Edit;
-use super::stops::{is_stop, urgently};
+use super::stops::{Stop, urgently};
 use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::readiness::Unsaved;
@@ -59,9 +59,12 @@ impl Document {
         by: &Actor,
         now: UtcUs,
     ) -> Result<Made, ChangeError> {
+        let halts = change == Change::Halt { halted: true };
         let control = self.put_in_force(None, change, what, 0, by, now)?;
+        let stop = if halts { Some(Stop::Halt) } else { control.round.map(Stop::Pause) };
         // Over somebody else's document it stays a conflict, and generators know of the stop.
-        let unpublished = self.publish(PUBLISH_TIMEOUT, now).await.filter(|_| !self.has_stopped_theirs());
+        let unpublished =
+            self.publish(PUBLISH_TIMEOUT, now).await.filter(|_| !self.has_stopped_theirs(stop.as_slice()));
         let document = Arc::clone(self);
         // A task of its own: it goes on when nobody waits for it any more.
         let saving = tokio::spawn(async move { document.edit().await.save_urgent().await });
@@ -108,21 +111,28 @@ impl Document {
         if !upon.is_none_or(is_same) {
             return Err(ChangeError::Unfit("the round was changed meanwhile".to_owned()));
         }
+        // A stop from elsewhere is somebody's wish, and heeded.
+        if upon.is_some() {
+            known.check_undisputed()?;
+        }
+        known.check_round(&current, &change)?;
         let mut next = urgently(&current, &change, now)?;
         next.revision = next.revision.max(known.foreign_revision().max(above).saturating_add(1));
         let control = Arc::new(next);
         let (what, by) = (what.to_owned(), by.clone());
-        if !is_stop(&change) {
-            known.decide();
-        }
+        let halts = change == Change::Halt { halted: true };
         known.unsaved.push(Urgent { change, what, by, at: now, control: Arc::clone(&control) });
         self.set_in_force(&mut known, &control);
+        // Whoever stops what is stopped here means generators, who may go by somebody else's document.
+        if halts && !known.untold.contains(&Stop::Halt) {
+            known.untold.push(Stop::Halt);
+        }
         Ok(control)
     }
 
-    /// Somebody has stopped all traffic in Redis, by this revision, as `flowtest-loadgen stop` does: so do we.
+    /// Somebody has stopped all traffic in Redis, by this revision, as `flowtest-loadgen stop` does: so do we, by a later one.
     pub(super) fn apply_stop(&self, revision: u64) {
-        if self.control().is_none_or(|control| control.halted) {
+        if self.control().is_none_or(|control| control.halted && control.revision > revision) {
             return;
         }
         tracing::warn!(revision, "all traffic was stopped from elsewhere");

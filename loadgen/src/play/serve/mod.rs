@@ -37,6 +37,7 @@ use crate::play::flags::Serve;
 use crate::play::run::finish_others;
 use attempt::Attempt;
 use beside::Beside;
+use flowtest_contest::control::UnreadControl;
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
@@ -145,6 +146,8 @@ struct Controller {
     redis_trouble: Option<String>,
     /// Why what Redis holds is no document.
     unread: Option<String>,
+    /// The newest revision of such a one that stops all traffic; 0: there was none.
+    halted_unread: u64,
     signals: Arc<Signals>,
     readings: Readings,
     /// Why nothing is sent from here, whatever the document says.
@@ -199,6 +202,7 @@ impl Controller {
             complaint: None,
             redis_trouble: None,
             unread: None,
+            halted_unread: 0,
             signals,
             readings,
             own_stop: None,
@@ -292,14 +296,25 @@ impl Controller {
             Ok(None) => self.bring_back(None).err(),
             Err(error) => {
                 self.keeping.lost();
-                if let ScoreboardError::Control(cause) = &error {
-                    self.unread = Some(format!("the control document in Redis cannot be read: {cause}"));
+                if let ScoreboardError::Control(unread) = &error {
+                    self.unread = Some(format!("the control document in Redis cannot be read: {unread}"));
+                    self.on_unread(unread, now);
                 }
                 return Some(error);
             }
         };
         self.unread = None;
         trouble.or(self.climb().err())
+    }
+
+    /// Of a document that nobody here can read one thing counts all the same: that all traffic is stopped. Only one that can be
+    /// read takes that back.
+    fn on_unread(&mut self, unread: &UnreadControl, now: UtcUs) {
+        let Some(revision) = unread.halted_by() else { return };
+        self.halted_unread = revision;
+        if let Some(control) = &self.control {
+            self.on_control(Control { halted: true, revision, ..control.clone() }, now);
+        }
     }
 
     /// Requests for practice, and now and then the clock.
@@ -524,6 +539,11 @@ impl Controller {
             return Ok(());
         }
         self.scoreboard.write_health(&self.home.contest, &health)
+    }
+
+    /// By which document nothing is sent while no round is played. Who never had one to go by sends nothing anyway.
+    fn halted_by(&self) -> u64 {
+        if self.control.is_none() { self.halted_unread } else { halted_by(self.control.as_ref()) }
     }
 
     fn complain(&mut self, text: &str) {

@@ -4,7 +4,7 @@ use crate::stage::{CONTEST, Stage, control, rows, wait_for_put};
 use flowtest_contest::State;
 use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{Publisher, ScoreboardError};
+use flowtest_scoreboard::{GeneratorHealth, Publisher, ScoreboardError};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::documents::generator_health;
@@ -344,7 +344,7 @@ fn a_document_is_put_only_where_what_was_looked_at_still_stands() {
     let mut control = control();
     let name = control.contest.name.clone();
     let mut scoreboard = stage.scoreboard();
-    assert_eq!(scoreboard.stop_traffic(&name, UtcUs(1)).expect("it answers"), Stopped::NoContest);
+    assert_eq!(scoreboard.stop_traffic(&name).expect("it answers"), Stopped::NoContest);
     scoreboard.write_control(&control).expect("written");
     let mut tries = 0;
     let tries = std::cell::RefCell::new(&mut tries);
@@ -354,7 +354,7 @@ fn a_document_is_put_only_where_what_was_looked_at_still_stands() {
             **tries.borrow_mut() += 1;
             if found.revision == 1 {
                 // Somebody is faster.
-                let stopped = stage.scoreboard().stop_traffic(&name, UtcUs(1)).expect("it answers");
+                let stopped = stage.scoreboard().stop_traffic(&name).expect("it answers");
                 assert_eq!(stopped, Stopped::Now(2));
             }
             found.revision += 10;
@@ -364,5 +364,41 @@ fn a_document_is_put_only_where_what_was_looked_at_still_stands() {
     assert_eq!(**tries.borrow(), 2);
     (control.revision, control.halted) = (12, true);
     assert_eq!(scoreboard.read_control(&name).expect("it answers"), Some(control));
-    assert_eq!(scoreboard.stop_traffic(&name, UtcUs(1)).expect("it answers"), Stopped::Before(12));
+    assert_eq!(scoreboard.stop_traffic(&name).expect("it answers"), Stopped::Before(12));
+}
+
+#[test]
+fn a_stop_is_written_into_whatever_stands_in_the_place_of_the_document() {
+    use flowtest_scoreboard::Stopped;
+    let stage = Stage::new();
+    let mut scoreboard = stage.scoreboard();
+    let key = flowtest_scoreboard::keys::control(CONTEST);
+    let golden = control().to_json();
+    let cases = [
+        ("a newer program's", golden.replacen("\"dialect\":1", "\"dialect\":99", 1)),
+        ("an unknown kind of phase", golden.replacen("\"rate\":5", "\"rate\":\"waves\"", 1)),
+        ("a broken number", golden.replacen("\"connections\":", "\"connections\":1e999,\"was\":", 1)),
+        ("no JSON", "{".to_owned()),
+    ];
+    let unread = |what: &str| match stage.scoreboard().read_control(CONTEST) {
+        Err(ScoreboardError::Control(unread)) => unread,
+        other => panic!("{what}: {other:?}"),
+    };
+    // Generators may follow more than Redis holds.
+    let health = GeneratorHealth { revision: 70, ..generator_health("g1", UtcUs(1)) };
+    for (what, text) in cases {
+        stage.server.command(&["SET", &key, &text]);
+        assert_eq!(unread(what).halted_by(), None, "{what}");
+        scoreboard.write_health(CONTEST, &health).expect("it is heard");
+        assert_eq!(scoreboard.stop_traffic(CONTEST).expect(what), Stopped::Now(71), "{what}");
+        assert_eq!(unread(what).halted_by(), Some(71), "{what}");
+        assert_eq!(scoreboard.stop_traffic(CONTEST).expect(what), Stopped::Before(71), "{what}");
+    }
+    stage.server.command(&["DEL", &key]);
+    stage.server.command(&["LPUSH", &key, "no text at all"]);
+    assert_eq!(scoreboard.stop_traffic(CONTEST).expect("a list"), Stopped::Now(71));
+    // Somebody was heard of the contest, and goes on by what it knows.
+    stage.server.command(&["DEL", &key]);
+    assert_eq!(scoreboard.stop_traffic(CONTEST).expect("nothing"), Stopped::Now(71));
+    assert_eq!(unread("nothing").halted_by(), Some(71));
 }

@@ -170,7 +170,7 @@ fn a_generators_user_steers_nothing() {
     assert_forbidden("write", &generator.write_control(&newer));
     assert_forbidden("bring back", &generator.keep_control(&newer));
     assert_forbidden("replace", &generator.replace_control(&control(), &newer));
-    assert_forbidden("stop", &generator.stop_traffic(CONTEST, UtcUs(1)));
+    assert_forbidden("stop", &generator.stop_traffic(CONTEST));
     assert_forbidden("steer", &generator.hold_steering(CONTEST, process));
     assert_forbidden("keep the split", &generator.take_keeper(CONTEST, process));
     let key = keys::control(CONTEST);
