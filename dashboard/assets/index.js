@@ -1,6 +1,6 @@
 // A contestant's own page: asks /api/me, and follows a test and a practice run until they are done.
 
-import { localise, clockText, now } from "./clock.js";
+import { clockText, now, timeOf } from "./clock.js";
 import * as f from "./format.js";
 import { path } from "./history.js";
 import { Health } from "./health.js";
@@ -279,8 +279,7 @@ function errors(list, advice, box) {
     return;
   }
   box.replaceChildren(...[...groups.values()].map((error) => {
-    const time = error.at_ms == null ? null : element("time");
-    if (time) { time.dataset.ms = String(error.at_ms); time.dataset.style = "clock"; }
+    const time = error.at_ms == null ? null : timeOf(error.at_ms, "clock");
     const pair = (name, value) => element("div", "", element("dt", "", name), element("dd", "", element("code", "", value)));
     const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
     const known = advice.get(error.kind);
@@ -296,7 +295,6 @@ function errors(list, advice, box) {
     made.open = open.has(error.key);
     return made;
   }));
-  localise(box);
 }
 
 // The form works without this: it posts and comes back with an id, which is asked for here until there is an end.

@@ -5,7 +5,7 @@ use crate::views::climb::ClimbCard;
 use crate::views::field::Input;
 use crate::views::health::Health;
 use crate::views::ledger::{HELD, Ledger};
-use crate::views::{Field, Layout, format};
+use crate::views::{Field, Layout, format, time};
 use sailfish::TemplateSimple;
 use serde::Serialize;
 

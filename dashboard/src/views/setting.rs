@@ -5,6 +5,7 @@ use crate::views::audit::Told;
 use crate::views::field::Input;
 use crate::views::screen::ScreenMade;
 use crate::views::strip::{self, Strip};
+use crate::views::time::{self, Words};
 use crate::views::tokens::InvitationForm;
 use crate::views::{Field, Layout, Level, Role, format};
 use flowtest_accounts::Ruling;
@@ -393,8 +394,8 @@ impl ContestForm {
 #[derive(Clone, Debug)]
 pub struct Change {
     pub what: String,
-    pub before: String,
-    pub after: String,
+    pub before: Words,
+    pub after: Words,
     /// What follows from it: who is told, when it counts.
     pub effect: Option<String>,
 }
