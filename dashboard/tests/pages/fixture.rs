@@ -32,7 +32,7 @@ use flowtest_dashboard::views::rules::{ChangeLine, Flip};
 use flowtest_dashboard::views::screen::{ScreenMade, ScreenPage};
 use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Doubt, Face, GeneratorCheck,
-    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
+    GeneratorChoice, Guide, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
     RoundAction, RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine,
     TeamLineState, TeamsPanel, UserLine,
 };
@@ -817,7 +817,7 @@ fn setting_go(layout: Layout) -> SettingPage {
     }
 }
 
-fn guide() -> Vec<GuideStep> {
+fn guide() -> Guide {
     let step = |done, command: Option<&str>, link: Option<(&str, &'static str)>| GuideStep {
         done,
         title: "Generator",
@@ -825,11 +825,12 @@ fn guide() -> Vec<GuideStep> {
         command: command.map(str::to_owned),
         link: link.map(|(path, label)| (path.to_owned(), label)),
     };
-    vec![
+    let steps = vec![
         step(true, None, None),
         step(false, Some("flowtest-loadgen serve --contest finals"), None),
         step(false, None, Some(("/setting/contest#f-house", "Name it"))),
-    ]
+    ];
+    Guide { can_play: false, steps }
 }
 
 fn team_detail() -> TeamDetail {
