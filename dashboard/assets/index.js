@@ -1,6 +1,6 @@
 // A contestant's own page: asks /api/me, and follows a test and a practice run until they are done.
 
-import { clockText, now, timeOf } from "./clock.js";
+import { clockText, now, sayText, timeOf } from "./clock.js";
 import * as f from "./format.js";
 import { path } from "./history.js";
 import { Health } from "./health.js";
@@ -11,7 +11,8 @@ const ASK_MS = 3_000;
 // A tab that nobody looks at goes on saying by its title and icon how the server does.
 const ASK_HIDDEN_MS = 6_000;
 const POLL_MS = 700;
-const POLLS_MAX = 180;
+// A practice waits in the queue for two minutes, and takes little more than half a one.
+const POLLS_MAX = 250;
 // So many looks without an answer, and nobody believes any more what stands on the page.
 const LOST_AFTER = 2;
 
@@ -57,6 +58,7 @@ export function indexPage(feed) {
     if (me) {
       [heardAt, unheard] = [now(), 0];
       show(me, feed, advice, curve);
+      may(me);
       health.show(me.health);
       if (await renew(me.ledger_version)) seconds.ask();
       ledger(me.ledger);
@@ -134,6 +136,22 @@ function show(me, feed, advice, curve) {
   }
   const box = document.querySelector("[data-errors]");
   if (me.errors) errors(me.errors, advice, box); else unknown(box);
+}
+
+// When requests come, and whether practice may be asked for.
+function may(me) {
+  const [coming, refused] = ["coming", "practice-refused"].map((name) => document.querySelector(`[data-${name}]`));
+  coming.hidden = me.coming == null;
+  if (coming.dataset.said !== me.coming) { coming.dataset.said = me.coming ?? ""; sayText(coming, me.coming ?? ""); }
+  const { message, again_at_ms: again } = me.practice_refused ?? {};
+  refused.hidden = !message;
+  for (const button of document.querySelectorAll("[data-practice] button, [data-climb-practice] button")) button.disabled = !refused.hidden;
+  const said = `${message} ${again}`;
+  if (refused.hidden || refused.dataset.said === said) return;
+  refused.dataset.said = said;
+  const until = element("b");
+  until.dataset.until = String(again);
+  refused.replaceChildren(message, ...(again == null ? [] : [" Again in ", until, "."]));
 }
 
 // What is shown already stays; "No errors" would be a claim.

@@ -434,6 +434,10 @@ async fn adds_up(phone: &Browser, arena: &Arena) {
         .until(&format!("{adds_up} && !document.querySelector('[data-ledger]').textContent.includes('not sealed')"))
         .await;
     phone.until("document.querySelector('[data-seconds-round] option[value=\"1\"]')").await;
+    // When requests come again is said, and practice may be asked for, as it might not when the page was loaded.
+    let coming = "document.querySelector('[data-coming]:not([hidden])')?.textContent.includes('Requests come when')";
+    let may_practise = "!document.querySelector('[data-practice] button').disabled && document.querySelector('[data-practice-refused]').hidden";
+    phone.until(&format!("{coming} && {may_practise}")).await;
     let score_before = phone.run(&format!("return {score}"), vec![]).await.as_i64().expect("points");
     arena.adjust("bob", "-500", "came late");
     phone.until(&format!("{score} === {} && {adds_up}", score_before - 500)).await;

@@ -21,7 +21,8 @@ use flowtest_dashboard::views::climb::ClimbCard;
 use flowtest_dashboard::views::curve::{Curves, Mark, Series};
 use flowtest_dashboard::views::health::{Health, Tone};
 use flowtest_dashboard::views::index::{
-    EndpointCard, Failure, HeaderCount, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard, ViewAs,
+    EndpointCard, Failure, HeaderCount, IndexPage, PracticeCard, PracticeRefused, PracticeResult, Probe, ScoreCard,
+    ViewAs,
 };
 use flowtest_dashboard::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_dashboard::views::login::{Kept, KeptField};
@@ -366,8 +367,10 @@ fn index(layout: Layout) -> IndexPage {
         }),
         probe_id: None,
         practice: PracticeCard {
-            refused: Some("There is no practice while a round runs.".into()),
-            next_at_ms: Some(NOW_MS + 1_200_000),
+            refused: Some(PracticeRefused {
+                message: "You practised a moment ago.",
+                again_at_ms: Some(NOW_MS + 1_200_000),
+            }),
             rate: Field::new("200"),
             seconds: Field::new("30"),
             waits: None,
