@@ -79,6 +79,8 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         });
         team.go(&format!("/chart?at={waiting_ms}")).await;
         team.until(&format!("document.body.classList.contains('is-past') && {waits}")).await;
+        team.until("document.querySelector('[data-fresh]').textContent.includes('frozen since')").await;
+        team.until("document.querySelector('[data-chart]').lines.until < Number(new URL(location.href).searchParams.get('at')) / 1000").await;
         assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         for browser in [team, admin] {
             browser.assert_clean().await;
