@@ -61,7 +61,8 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
             browser.until("document.querySelector('[data-validity]').hidden && window.stayed").await;
         }
         // The wall, a team and Control say why nothing is shown yet.
-        let waits = "document.querySelector('[data-stage-frozen]:not([hidden])')?.textContent.includes('waits for the word')";
+        let waits =
+            "document.querySelector('[data-stage-frozen]:not([hidden])')?.textContent.includes('waits for the word')";
         admin.go("/chart?view=projector").await;
         admin.until(waits).await;
         findings.ask(&admin, "projector whose reveal waits", axe.as_deref()).await;

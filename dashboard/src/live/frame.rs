@@ -212,7 +212,7 @@ fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
 
 /// Of which instant the standings are that somebody saw at another one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct PastStandings {
     /// They were frozen then, since this one.
     pub(super) frozen_at: Option<UtcUs>,
     /// Nobody wrote down what was from this one on, and they are those of before.
@@ -225,7 +225,7 @@ pub(super) fn past(
     facts: &Facts,
     standings: &Standings,
     at: UtcUs,
-    seen: Seen,
+    seen: PastStandings,
 ) -> String {
     let head = Head {
         seq: 0,

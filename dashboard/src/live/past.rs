@@ -5,7 +5,7 @@ use super::archive;
 use super::audience::Visibility;
 use super::board::contestants;
 use super::facts::{Contestant, Facts, PlayedRound, UserKey};
-use super::frame::{self, Seen};
+use super::frame::{self, PastStandings};
 use super::marks::{Mark, marks};
 use super::standings::{Answers, Participation, Scores, Standings, rank};
 use crate::live::clock::{Millis, utc_ms};
@@ -53,7 +53,7 @@ pub fn frame(
     }
     let seen_at = frozen_at.unwrap_or(at);
     let gap = gaps.iter().find(|(from, to)| (*from..*to).contains(&seen_at)).map(|(from, _)| *from);
-    frame::past(control, facts, &standings, at, Seen { frozen_at, unknown_since: gap })
+    frame::past(control, facts, &standings, at, PastStandings { frozen_at, unknown_since: gap })
 }
 
 /// The contestants as they were in the competition when a row was written.
@@ -262,7 +262,9 @@ mod tests {
             let text = frame(UtcUs(at), None, &facts(), &then, row(), None, &[]);
             serde_json::from_str(&text).expect("JSON")
         };
-        let said = |frame: &Value| (frame["at"].clone(), frame["standings_at"].clone(), frame["standings"][0]["state"].clone());
+        let said = |frame: &Value| {
+            (frame["at"].clone(), frame["standings_at"].clone(), frame["standings"][0]["state"].clone())
+        };
         let frozen = ask(Audience::Public, 90_000_000);
         assert_eq!(said(&frozen), (json!(90_000), json!(60_000), Value::Null));
         assert_eq!(said(&ask(Audience::Public, 60_000_000)).1, Value::Null, "its first instant");

@@ -121,8 +121,8 @@ impl Told {
         match (action, &after) {
             // The sentence says it all.
             ("control.save", Some(after)) if after["what"].is_string() => {
-                let sentence = Words::Ours(after["what"].as_str().unwrap_or_default().to_owned());
-                changes.push(Change { what: String::new(), before: None, after: Some(sentence) });
+                let after = Words::Ours(after["what"].as_str().unwrap_or_default().to_owned());
+                changes.push(Change { what: String::new(), before: None, after: Some(after) });
             }
             ("round.finish", Some(after)) if after["points"].is_array() => changes = finished(after, names),
             ("setting.put", _) if subject == "setting:house" => {

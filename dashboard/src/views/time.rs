@@ -85,13 +85,13 @@ impl Render for Time {
 /// A sentence of ours: each instant of UTC that stands in it is a [`Time`]. What somebody typed is no such sentence, for it is
 /// shown as it was typed.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a>(&'a str);
+pub struct Prose<'a>(&'a str);
 
-pub fn said(text: &str) -> Said<'_> {
-    Said(text)
+pub fn said(text: &str) -> Prose<'_> {
+    Prose(text)
 }
 
-impl Render for Said<'_> {
+impl Render for Prose<'_> {
     fn render(&self, b: &mut Buffer) -> Result<(), RenderError> {
         b.push_str(self.0);
         Ok(())
@@ -189,14 +189,14 @@ mod tests {
             ("round 12 at 10.0.0.1:8080: 2025-11-23 Z, ü 7Z", "round 12 at 10.0.0.1:8080: 2025-11-23 Z, ü 7Z"),
             ("", ""),
         ];
-        for (sentence, expected) in cases {
-            let mut page = page(&said(sentence));
+        for (text, expected) in cases {
+            let mut page = page(&said(text));
             while let Some(from) = page.find("<time") {
                 let to = from + page[from..].find("</time>").expect("it ends") + "</time>".len();
                 let ms = page[from..to].split("data-ms=\"").nth(1).and_then(|rest| rest.split('"').next());
                 page = format!("{}[{}]{}", &page[..from], ms.expect("an instant"), &page[to..]);
             }
-            assert_eq!(page, expected, "{sentence:?}");
+            assert_eq!(page, expected, "{text:?}");
         }
     }
 

@@ -121,7 +121,9 @@ async fn a_deadline_is_an_instant_of_the_page_wherever_it_stands_and_what_was_ty
     asked.says(&format!("Version: v2 is expected from {TIME}"));
     typed.push(("confirm", "yes"));
     ada.follow("/setting/contest", &typed).await.says("The settings are saved.");
-    for (path, before) in [("/setting", "Version: v2 is expected from"), ("/rules", "v1 until"), ("/audit", "version:</span> <ins>")] {
+    for (path, before) in
+        [("/setting", "Version: v2 is expected from"), ("/rules", "v1 until"), ("/audit", "version:</span> <ins>")]
+    {
         ada.get(path).await.says(&format!("{before} {TIME}").replace("> <time", "><time"));
     }
 }
