@@ -1,6 +1,6 @@
 // A contestant's own page: asks /api/me, and follows a test and a practice run until they are done.
 
-import { clockText, now, sayText, timeOf } from "./clock.js";
+import { clockText, localise, now, sayText, timeOf } from "./clock.js";
 import * as f from "./format.js";
 import { path } from "./history.js";
 import { Health } from "./health.js";
@@ -60,7 +60,7 @@ export function indexPage(feed) {
       show(me, feed, advice, curve);
       may(me);
       health.show(me.health);
-      if (await renew(me.ledger_version)) seconds.ask();
+      if (await renew(me)) seconds.ask();
       ledger(me.ledger);
       climb(me.climb);
       shown.again();
@@ -177,10 +177,12 @@ function climb(card) {
     cell("Verified", "right", step.verified), cell("p99", "right", f.micros(step.p99_us)), cell("Why", "step-why", step.message))));
 }
 
-// What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. Whether it was.
-async function renew(version) {
+// What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. And the
+// endpoint, where somebody else has changed it. Whether it was.
+async function renew({ ledger_version: version, endpoint }) {
   const box = document.querySelector("[data-ledger]");
-  if (!version || box.dataset.version === version) return false;
+  const isSame = box.dataset.version === version && document.querySelector("[data-endpoint]").dataset.endpoint === (endpoint ?? "");
+  if (!version || isSame) return false;
   const answer = await fetch("/index", { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
   if (!answer?.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -188,7 +190,8 @@ async function renew(version) {
   if (!of("ledger")[1]) return false;
   const open = new Set([...box.querySelectorAll("details[open]")].map((one) => one.dataset.round));
   for (const one of fresh.querySelectorAll("[data-ledger] details")) one.open ||= open.has(one.dataset.round);
-  for (const [old, next] of [of("ledger"), of("my-rounds")]) old.replaceWith(document.adoptNode(next));
+  localise(fresh.querySelector("[data-endpoint]"));
+  for (const [old, next] of ["ledger", "my-rounds", "endpoint", "endpoint-pill"].map(of)) old.replaceWith(document.adoptNode(next));
   const [card, then] = of("rounds-card");
   card.hidden = then.hidden;
   // Whichever round was looked at stays chosen.

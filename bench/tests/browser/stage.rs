@@ -439,6 +439,10 @@ async fn adds_up(phone: &Browser, arena: &Arena) {
     let may_practise = "!document.querySelector('[data-practice] button').disabled && document.querySelector('[data-practice-refused]').hidden";
     phone.until(&format!("{coming} && {may_practise}")).await;
     let score_before = phone.run(&format!("return {score}"), vec![]).await.as_i64().expect("points");
+    // An organiser may set her endpoint.
+    let server = arena.targets.last().expect("her server");
+    arena.set_endpoint("bob", &format!("{}/elsewhere", server.endpoint.trim_end_matches('/')));
+    phone.until("document.querySelector('[data-endpoint]').textContent.includes('/elsewhere')").await;
     arena.adjust("bob", "-500", "came late");
     phone.until(&format!("{score} === {} && {adds_up}", score_before - 500)).await;
     phone.until_words("Adjusted: came late").await;

@@ -90,6 +90,7 @@ async fn whatever_changes_the_past_makes_an_open_page_ask_for_it_again_and_the_l
         let version = me["ledger_version"].as_str().expect("a version").to_owned();
         let page = team.get("/index").await;
         page.says(&format!("data-version=\"{version}\"")).says(&format!("data-of-the-past=\"{points}\""));
+        page.says(&format!("data-endpoint={}", me["endpoint"]));
         assert_eq!(me["points"], points);
         versions.push(version);
     };
