@@ -39,6 +39,7 @@ use flowtest_dashboard::views::setting::{
 };
 use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview, PlanRowLine};
 use flowtest_dashboard::views::strip::{Span, Strip};
+use flowtest_dashboard::views::time::Words;
 use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use flowtest_dashboard::views::{
     AccountPage, AuditPage, ChartPage, ChartView, ContestHead, ErrorPage, Field, Flash, KeptPage, Layout, LoginPage,
@@ -889,8 +890,8 @@ fn settings_change(layout: Layout) -> SettingsPage {
     let page = settings(layout);
     let change = |what: &str, before: &str, after: &str, effect: Option<&str>| Change {
         what: what.into(),
-        before: before.into(),
-        after: after.into(),
+        before: Words::Typed(before.into()),
+        after: Words::Typed(after.into()),
         effect: effect.map(str::to_owned),
     };
     let wrong =
