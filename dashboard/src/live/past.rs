@@ -190,6 +190,7 @@ mod tests {
     use super::*;
     use crate::live::archive::Basis;
     use crate::live::standings::Score;
+    use crate::live::team_state::StateSince;
     use crate::live::{Audience, Freeze, TeamState, audience};
 
     fn contestant(id: &str, hidden: bool) -> Contestant {
@@ -253,8 +254,9 @@ mod tests {
     fn an_instant_of_a_freeze_says_of_when_its_standings_are_and_how_nobody_fared() {
         let freeze = Freeze { at: Some(UtcUs(60_000_000)), ..Freeze::default() };
         let row = || {
-            let scores = Score { state: Some(TeamState::Failing), ..Score::of_points("a".into(), 9) };
-            let scores = Scores { at: UtcUs(60_000_000), lines: vec![scores], ..Scores::default() };
+            let state = Some(StateSince { state: TeamState::Failing, since: UtcUs(1_000_000) });
+            let lines = vec![Score { state, ..Score::of_points("a".into(), 9) }];
+            let scores = Scores { at: UtcUs(60_000_000), lines, ..Scores::default() };
             Some((UtcUs(60_000_000), archive::write(Basis::Contest, &scores)))
         };
         let ask = |audience: Audience, at: u64| -> Value {
