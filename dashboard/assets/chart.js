@@ -450,7 +450,8 @@ export function chartPage(feed) {
     if (!feed.state.at) return;
     const age = Math.max(0, now() - feed.state.at) / 1000;
     const unknown = feed.past && feed.state.link === "stale";
-    const words = unknown ? `nobody wrote down what was at ${clockText(feed.state.at)}: this is of ${clockText(feed.state.stale_since)}` : feed.past ? `as it was at ${clockText(feed.state.at)}` : age < 2 ? "updated just now" : `updated ${Math.round(age)} s ago`;
+    const frozen = feed.state.standings_at ? `, frozen since ${clockText(feed.state.standings_at)}` : "";
+    const words = unknown ? `nobody wrote down what was at ${clockText(feed.state.at)}: this is of ${clockText(feed.state.stale_since)}` : feed.past ? `as it was seen at ${clockText(feed.state.at)}${frozen}` : age < 2 ? "updated just now" : `updated ${Math.round(age)} s ago`;
     if (fresh.textContent !== words) fresh.textContent = words;
   });
 }

@@ -33,13 +33,29 @@ export const clockText = (ms) => clockStyle.format(ms);
 export const fullText = (ms) => fullStyle.format(ms);
 const utcText = (ms) => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 
-// Every instant of a part of the page, and every text that names some.
+// Of an instant that is farther away the day is said too.
+const DAY_FROM_MS = 12 * 3_600_000;
+const whenText = (ms) => `${Math.abs(ms - real()) < DAY_FROM_MS ? clockText(ms) : fullText(ms)} (${away(ms)})`;
+
+// How an instant is said, by its `data-style`. What counts on is said anew every second.
+const STYLES = { full: fullText, clock: clockText, ago: away, when: whenText };
+const COUNTING = 'time[data-style="ago"], time[data-style="when"]';
+
+// An instant of a page that the script makes.
+export function timeOf(ms, style = "full") {
+  const time = document.createElement("time");
+  time.dataset.ms = String(ms);
+  time.dataset.style = style;
+  localise(time);
+  return time;
+}
+
+// Every instant of a part of the page, as the server has written it.
 export function localise(root = document) {
-  for (const text of root.querySelectorAll("[data-local-text='']")) sayText(text, text.textContent);
-  for (const time of root.querySelectorAll("time[data-ms]")) {
+  for (const time of root.matches?.("time") ? [root] : root.querySelectorAll("time[data-ms]")) {
     const ms = Number(time.dataset.ms);
     if (!Number.isFinite(ms) || time.dataset.done === time.dataset.ms) continue;
-    time.textContent = time.dataset.style === "ago" ? away(ms) : time.dataset.style === "clock" ? clockText(ms) : fullText(ms);
+    time.textContent = STYLES[time.dataset.style ?? "full"](ms);
     time.title = `${utcText(ms)} · shown in ${zone}`;
     time.dataset.done = time.dataset.ms;
   }
@@ -57,22 +73,14 @@ export function away(ms) {
   return seconds > 0 ? `in ${words}` : `${words} ago`;
 }
 
-const INSTANT = /\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| UTC)/g;
+const INSTANT = /(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| UTC))/;
 
-// Of an instant that is farther away the day is said too.
-const DAY_FROM_MS = 12 * 3_600_000;
-const whenText = (ms) => (Math.abs(ms - real()) < DAY_FROM_MS ? clockText(ms) : fullText(ms));
-
-// A text in which instants are said in the zone of whoever reads it, and in words.
-const localText = (text) => text.replace(INSTANT, (instant) => {
-  const ms = Date.parse(instant.replace(" UTC", "Z").replace(" ", "T"));
-  return Number.isNaN(ms) ? instant : `${whenText(ms)} (${away(ms)})`;
-});
-
-// Says such a text in an element, where it goes on being right: "in 5 min" is "5 min ago" in the end.
+// Says a sentence that came with a frame: its instants are those of the page, as in what the server has written.
 export function sayText(element, text) {
-  element.textContent = localText(text);
-  if (text.search(INSTANT) >= 0) element.dataset.localText = text;
+  element.replaceChildren(...text.split(INSTANT).map((part, index) => {
+    const ms = index % 2 ? Date.parse(part.replace(" UTC", "Z").replace(" ", "T")) : NaN;
+    return Number.isNaN(ms) ? part : timeOf(ms, "when");
+  }));
 }
 
 function count() {
@@ -91,12 +99,8 @@ function count() {
     const text = clockText(at);
     if (element.textContent !== text) element.textContent = text;
   }
-  for (const element of document.querySelectorAll("[data-local-text]:not([data-local-text=''])")) {
-    const text = localText(element.dataset.localText);
-    if (element.textContent !== text) element.textContent = text;
-  }
-  for (const time of document.querySelectorAll('time[data-style="ago"]')) {
-    const text = away(Number(time.dataset.ms));
+  for (const time of document.querySelectorAll(COUNTING)) {
+    const text = STYLES[time.dataset.style](Number(time.dataset.ms));
     if (time.textContent !== text) time.textContent = text;
   }
 }

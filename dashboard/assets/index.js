@@ -1,6 +1,6 @@
 // A contestant's own page: asks /api/me, and follows a test and a practice run until they are done.
 
-import { localise, clockText, now } from "./clock.js";
+import { clockText, localise, now, sayText, timeOf } from "./clock.js";
 import * as f from "./format.js";
 import { path } from "./history.js";
 import { Health } from "./health.js";
@@ -11,7 +11,8 @@ const ASK_MS = 3_000;
 // A tab that nobody looks at goes on saying by its title and icon how the server does.
 const ASK_HIDDEN_MS = 6_000;
 const POLL_MS = 700;
-const POLLS_MAX = 180;
+// A practice waits in the queue for two minutes, and takes little more than half a one.
+const POLLS_MAX = 250;
 // So many looks without an answer, and nobody believes any more what stands on the page.
 const LOST_AFTER = 2;
 
@@ -57,8 +58,9 @@ export function indexPage(feed) {
     if (me) {
       [heardAt, unheard] = [now(), 0];
       show(me, feed, advice, curve);
+      may(me);
       health.show(me.health);
-      if (await renew(me.ledger_version)) seconds.ask();
+      if (await renew(me)) seconds.ask();
       ledger(me.ledger);
       climb(me.climb);
       shown.again();
@@ -136,6 +138,22 @@ function show(me, feed, advice, curve) {
   if (me.errors) errors(me.errors, advice, box); else unknown(box);
 }
 
+// When requests come, and whether practice may be asked for.
+function may(me) {
+  const [coming, refused] = ["coming", "practice-refused"].map((name) => document.querySelector(`[data-${name}]`));
+  coming.hidden = me.coming == null;
+  if (coming.dataset.said !== me.coming) { coming.dataset.said = me.coming ?? ""; sayText(coming, me.coming ?? ""); }
+  const { message, again_at_ms: again } = me.practice_refused ?? {};
+  refused.hidden = !message;
+  for (const button of document.querySelectorAll("[data-practice] button, [data-climb-practice] button")) button.disabled = !refused.hidden;
+  const said = `${message} ${again}`;
+  if (refused.hidden || refused.dataset.said === said) return;
+  refused.dataset.said = said;
+  const until = element("b");
+  until.dataset.until = String(again);
+  refused.replaceChildren(message, ...(again == null ? [] : [" Again in ", until, "."]));
+}
+
 // What is shown already stays; "No errors" would be a claim.
 function unknown(box) {
   if (box.dataset.said === "unknown" || box.querySelector("details")) return;
@@ -159,10 +177,12 @@ function climb(card) {
     cell("Verified", "right", step.verified), cell("p99", "right", f.micros(step.p99_us)), cell("Why", "step-why", step.message))));
 }
 
-// What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. Whether it was.
-async function renew(version) {
+// What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. And the
+// endpoint, where somebody else has changed it. Whether it was.
+async function renew({ ledger_version: version, endpoint }) {
   const box = document.querySelector("[data-ledger]");
-  if (!version || box.dataset.version === version) return false;
+  const isSame = box.dataset.version === version && document.querySelector("[data-endpoint]").dataset.endpoint === (endpoint ?? "");
+  if (!version || isSame) return false;
   const answer = await fetch("/index", { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
   if (!answer?.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -170,7 +190,8 @@ async function renew(version) {
   if (!of("ledger")[1]) return false;
   const open = new Set([...box.querySelectorAll("details[open]")].map((one) => one.dataset.round));
   for (const one of fresh.querySelectorAll("[data-ledger] details")) one.open ||= open.has(one.dataset.round);
-  for (const [old, next] of [of("ledger"), of("my-rounds")]) old.replaceWith(document.adoptNode(next));
+  localise(fresh.querySelector("[data-endpoint]"));
+  for (const [old, next] of ["ledger", "my-rounds", "endpoint", "endpoint-pill"].map(of)) old.replaceWith(document.adoptNode(next));
   const [card, then] = of("rounds-card");
   card.hidden = then.hidden;
   // Whichever round was looked at stays chosen.
@@ -279,8 +300,7 @@ function errors(list, advice, box) {
     return;
   }
   box.replaceChildren(...[...groups.values()].map((error) => {
-    const time = error.at_ms == null ? null : element("time");
-    if (time) { time.dataset.ms = String(error.at_ms); time.dataset.style = "clock"; }
+    const time = error.at_ms == null ? null : timeOf(error.at_ms, "clock");
     const pair = (name, value) => element("div", "", element("dt", "", name), element("dd", "", element("code", "", value)));
     const side = (name, text) => (text ? element("div", "", element("h3", "", name), element("pre", "", text)) : null);
     const known = advice.get(error.kind);
@@ -296,7 +316,6 @@ function errors(list, advice, box) {
     made.open = open.has(error.key);
     return made;
   }));
-  localise(box);
 }
 
 // The form works without this: it posts and comes back with an id, which is asked for here until there is an end.

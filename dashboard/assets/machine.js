@@ -113,7 +113,8 @@ export class Machine {
   look(frame, store, at) {
     travel(at);
     if (store) this.lines.store = store;
-    this.lines.until = at / 1000;
+    // Of a time in which they were frozen stands what was seen then.
+    this.lines.until = (frame.standings_at ?? at) / 1000;
     this.feed.look(frame);
     this.show();
   }

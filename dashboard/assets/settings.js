@@ -1,6 +1,7 @@
 // The settings: the preview follows what is typed, rows and text follow each other, and a word before a page with unsaved
 // changes is left. The server reads the plan; nothing here knows what one is.
 
+import { localise } from "./clock.js";
 import { isTyped } from "./fields.js";
 
 const WAIT_MS = 350;
@@ -28,7 +29,9 @@ export function settingsPage() {
       const answer = await fetch("/setting/contest/preview?part", { method: "POST", body: fields, headers: { accept: "text/html" } });
       if (!answer.ok || answer.redirected || mine !== asked) return;
       const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-      form.querySelector("[data-plan-preview]").replaceWith(document.adoptNode(next.querySelector("[data-plan-preview]")));
+      const preview = document.adoptNode(next.querySelector("[data-plan-preview]"));
+      localise(preview);
+      form.querySelector("[data-plan-preview]").replaceWith(preview);
       const plan = next.querySelector("[data-plan-text]").value;
       if (from === "text") { rows().replaceWith(document.adoptNode(next.querySelector("[data-plan-rows]"))); watch(); }
       else text.value = plan;

@@ -1,6 +1,6 @@
 // The strip under the menu: state, clock, what answers must say now; the pill of the connection; announcements.
 
-import { now, clockText, localise, sayText } from "./clock.js";
+import { now, clockText, sayText, timeOf } from "./clock.js";
 import { count, duration, frozen } from "./format.js";
 
 const put = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
@@ -117,7 +117,7 @@ function notices(list) {
   box.dataset.said = key;
   if (!shown.length) { box.replaceChildren(); return; }
   const make = (tag, kind, text) => { const one = document.createElement(tag); if (kind) one.className = kind; if (text) one.textContent = text; return one; };
-  const time = (notice, kind) => { const one = make("time", kind); one.dataset.ms = String(notice.at); one.dataset.style = "ago"; return one; };
+  const time = (notice, kind) => { const one = timeOf(notice.at, "ago"); one.className = kind; return one; };
   const [newest] = shown;
   const whole = make("details", `notice one-line ${shown.some((notice) => notice.level === "warn") ? "warn" : "info"}`);
   whole.open = Boolean(box.querySelector("details[open]"));
@@ -131,7 +131,6 @@ function notices(list) {
   whole.append(line, all);
   box.replaceChildren(whole);
   hideable(box, shown.map((notice) => notice.id));
-  localise(box);
 }
 
 function hideable(box, ids) {

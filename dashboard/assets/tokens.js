@@ -1,6 +1,6 @@
 // Invitations as they change: rows by their id, which are shown, and a button to copy a clear text.
 
-import { localise } from "./clock.js";
+import { timeOf } from "./clock.js";
 import { copyButton } from "./fields.js";
 
 const GONE = new Set(["expired", "revoked"]);
@@ -20,10 +20,7 @@ function text(tag, kind, content) {
 }
 
 function instant(ms, none) {
-  if (ms == null) return text("span", "muted", none);
-  const time = document.createElement("time");
-  time.dataset.ms = String(ms);
-  return time;
+  return ms == null ? text("span", "muted", none) : timeOf(ms);
 }
 
 function row(line) {
@@ -119,7 +116,6 @@ export function tokensPage(feed) {
     for (const name of ["unused", "used", "expired", "revoked"]) {
       document.querySelector(`[data-count="${name}"]`).textContent = String(feed.tokens.filter((line) => line.status === name).length);
     }
-    localise(body);
     filter();
   });
 }

@@ -117,6 +117,14 @@ impl Arena {
         must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
     }
 
+    /// Sets the endpoint of somebody in its place.
+    pub(crate) fn set_endpoint(&self, name: &str, endpoint: &str) {
+        let id = self.account(name);
+        let page = must(self.admin.visitor.open(&format!("/setting?team={id}")));
+        let form = must(page.form(&format!("/setting/contestant/{id}/endpoint"))).with("endpoint", endpoint);
+        must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
+    }
+
     pub(crate) fn standings(&self) -> Value {
         must(self.admin.visitor.json("/api/standings"))
     }

@@ -71,7 +71,17 @@ fn control_is_fit_to_be_seen_in_every_state_follows_by_itself_and_keeps_what_is_
         admin.unfold("/setting/freeze").await;
         admin.fill_in("/setting/freeze", "at", "2040-12-01T10:45").await;
         admin.run("document.querySelector('#round [name=at]').form.requestSubmit()", vec![]).await;
-        admin.until("document.querySelector('#round time[datetime^=\"2040-12-01T01:45\"]')").await;
+        let said = |place: &str| {
+            format!("document.querySelector('{place} time[datetime^=\"2040-12-01T01:45\"]')?.textContent")
+        };
+        admin.until(&format!("{}?.includes('10:45:00')", said("#round"))).await;
+        // A sentence says it there too, and how far away it is.
+        admin.until(&format!("/10:45:00 \\(in \\d+ d\\)$/.test({})", said(".notice.good"))).await;
+        // On a phone as well, where how long ago a notice was made is left out.
+        admin.resize(360).await;
+        let seen = "document.querySelector('.notice.good time').getClientRects().length > 0";
+        assert!(admin.run(&format!("return {seen}"), vec![]).await == true);
+        admin.resize(1280).await;
         admin.run("document.querySelector('form[action=\"/setting/unfreeze\"]').requestSubmit()", vec![]).await;
         admin
             .until(

@@ -1,10 +1,19 @@
-//! A round that is not valid, as it is watched: the banner comes and goes with the feed, and curves say which seconds.
+//! A round that is not valid, as it is watched: the banner comes and goes with the feed, curves say which seconds, and a reveal
+//! that was set for its end waits for the word on it.
 
-use crate::arena::{Arena, CONTEST, PASSWORD};
+use crate::arena::{Arena, CONTEST, PASSWORD, must};
 use crate::browser::{play, stage_is, turn};
 use crate::looks::{Findings, axe};
-use flowtest_contract::{RoundValidity, StreamId};
+use flowtest_contract::{RoundValidity, StreamId, utc_us};
 use flowtest_scoreboard::Scoreboard;
+use flowtest_testkit::wait_until_or;
+
+/// Plans what the public sees, for an instant in milliseconds.
+fn plan(arena: &Arena, action: &str, at_ms: i64) {
+    let form = must(arena.admin.visitor.open("/setting").and_then(|page| page.form(action)));
+    let at = jiff::Timestamp::from_millisecond(at_ms).expect("an instant");
+    must(arena.admin.visitor.send(&form.with("at", &at.to_string())).and_then(|page| page.fine()));
+}
 
 #[test]
 fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
@@ -15,6 +24,9 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         let (team, admin) = (arena.browser().await, arena.admin_browser().await);
         team.sign_in("alice", PASSWORD).await;
         arena.arm("+6s");
+        let end = arena.standings()["round"]["end_at"].as_i64().expect("an instant");
+        plan(&arena, "/setting/freeze", end - 2_000);
+        plan(&arena, "/setting/reveal-at", end);
         team.go("/index").await;
         admin.go("/chart").await;
         for browser in [&team, &admin] {
@@ -44,11 +56,39 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         let (mut findings, axe) = (Findings::default(), axe());
         findings.ask(&team, "index of a round that is not valid", axe.as_deref()).await;
         findings.ask(&admin, "chart of a round that is not valid", axe.as_deref()).await;
-        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         arena.until_state("sealed");
         for browser in [&team, &admin] {
             browser.until("document.querySelector('[data-validity]').hidden && window.stayed").await;
         }
+        // The wall, a team and Control say why nothing is shown yet.
+        let waits =
+            "document.querySelector('[data-stage-frozen]:not([hidden])')?.textContent.includes('waits for the word')";
+        admin.go("/chart?view=projector").await;
+        admin.until(waits).await;
+        findings.ask(&admin, "projector whose reveal waits", axe.as_deref()).await;
+        team.until(waits).await;
+        admin.go("/setting").await;
+        admin.until_words("as soon as you say whether it counts, everybody sees the result").await;
+        findings.ask(&admin, "control whose reveal waits", axe.as_deref()).await;
+        // An instant of which the time machine does not show the end of the round, with its last answers.
+        wait_until_or("the last answers are over", || {
+            let history = must(arena.admin.visitor.json("/api/history"));
+            let settled_ms = history["rounds"][0]["settled_at"].as_u64().unwrap_or(u64::MAX);
+            (settled_ms < utc_us().0 / 1_000).then_some(()).ok_or_else(|| history["rounds"].to_string())
+        });
+        let waiting_ms = utc_us().0 / 1_000;
+        arena.until_it_counts();
+        team.until("document.querySelector('[data-stage-frozen]').hidden").await;
+        // The time machine has it as it was seen.
+        wait_until_or("what was revealed late", || {
+            let moment = must(arena.admin.visitor.json(&format!("/api/moment?at={waiting_ms}")));
+            (moment["round"]["revealed"] == false).then_some(()).ok_or_else(|| moment["round"].to_string())
+        });
+        team.go(&format!("/chart?at={waiting_ms}")).await;
+        team.until(&format!("document.body.classList.contains('is-past') && {waits}")).await;
+        team.until("document.querySelector('[data-fresh]').textContent.includes('frozen since')").await;
+        team.until("document.querySelector('[data-chart]').lines.until < Number(new URL(location.href).searchParams.get('at')) / 1000").await;
+        assert!(findings.0.is_empty(), "{} findings:\n{}", findings.0.len(), findings.0.join("\n"));
         for browser in [team, admin] {
             browser.assert_clean().await;
             browser.close().await;

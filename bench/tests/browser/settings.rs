@@ -28,6 +28,10 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         admin.fill("phase_1_rate", "50..100").await;
         admin.until(&preview("in 2 phases")).await;
         admin.until(&format!("{text}.includes('50..100')")).await;
+        admin.fill("version_deadline", "2040-12-01T10:45:00Z").await;
+        admin.until("document.querySelector('[data-plan-preview] time')?.textContent.includes('(in ')").await;
+        admin.fill("version_deadline", "+20s").await;
+        admin.until("!document.querySelector('[data-plan-preview] time')").await;
         admin.picture("settings-rows", 1280).await;
         // Text: the rows follow it, and a phase that cannot be read says which key was meant.
         admin.click("#contest details.fold > summary").await;

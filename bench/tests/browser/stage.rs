@@ -284,6 +284,11 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until(&format!("{lines}.until === {}", (start + 10_000) as f64 / 1e3)).await;
         browser.until(&format!("({lines}.plot.data[0].at(-1)) <= 10.01")).await;
         browser.until("document.querySelector('tr.failing .name').textContent === 'Bob'").await;
+        // So do the small curves.
+        let curve = "document.querySelector('tr.failing .spark path').getAttribute('d').match(/[ML]/g).length";
+        let known =
+            format!("{lines}.store.recent(document.querySelector('tr.failing').dataset.id, 300, {lines}.until).length");
+        browser.until(&format!("{curve} > 2 && {curve} === {known}")).await;
         findings.ask(&browser, "chart of an instant that is over, where somebody failed", axe).await;
 
         a_paused_page_moves_and_an_instant_that_fails_is_asked_again(&browser, start, &then["Alice"]).await;
@@ -430,7 +435,15 @@ async fn adds_up(phone: &Browser, arena: &Arena) {
         .until(&format!("{adds_up} && !document.querySelector('[data-ledger]').textContent.includes('not sealed')"))
         .await;
     phone.until("document.querySelector('[data-seconds-round] option[value=\"1\"]')").await;
+    // When requests come again is said, and practice may be asked for, as it might not when the page was loaded.
+    let coming = "document.querySelector('[data-coming]:not([hidden])')?.textContent.includes('Requests come when')";
+    let may_practise = "!document.querySelector('[data-practice] button').disabled && document.querySelector('[data-practice-refused]').hidden";
+    phone.until(&format!("{coming} && {may_practise}")).await;
     let score_before = phone.run(&format!("return {score}"), vec![]).await.as_i64().expect("points");
+    // An organiser may set her endpoint.
+    let server = arena.targets.last().expect("her server");
+    arena.set_endpoint("bob", &format!("{}/elsewhere", server.endpoint.trim_end_matches('/')));
+    phone.until("document.querySelector('[data-endpoint]').textContent.includes('/elsewhere')").await;
     arena.adjust("bob", "-500", "came late");
     phone.until(&format!("{score} === {} && {adds_up}", score_before - 500)).await;
     phone.until_words("Adjusted: came late").await;

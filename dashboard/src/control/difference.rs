@@ -21,6 +21,11 @@ pub struct Changed {
 }
 
 impl Changed {
+    /// Whether both are instants, counted from the start or not.
+    pub fn is_deadline(&self) -> bool {
+        matches!(self.field, "version_deadline" | "from_deadline")
+    }
+
     /// Whether it counts in a round that is on; rules, deadlines and plan of that are frozen.
     pub fn counts_at_once(&self) -> bool {
         matches!(self.field, "title" | "allow" | "deny" | "allow_shared" | "ownership" | "tls_any")

@@ -15,10 +15,10 @@ pub struct Show {
     /// Everybody sees everything again.
     #[serde(default)]
     pub revealed: bool,
-    /// Since when; settings of before 0.3 do not say.
+    /// Since when, by hand or by itself; settings of before 0.3 do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revealed_at: Option<UtcUs>,
-    /// The same from this instant on.
+    /// The same from this instant on, unless a round puts it off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reveal_at: Option<UtcUs>,
     /// No round will follow.
@@ -65,9 +65,14 @@ impl Show {
     /// The freeze ends for all to see. Nothing to reveal when nothing is frozen.
     pub fn reveal(self, now: UtcUs) -> Result<Show, String> {
         match self.frozen_at(now) {
-            Some(_) => Ok(Show { revealed: true, revealed_at: Some(now), ..self }),
+            Some(_) => Ok(self.revealed_by_itself(now)),
             None => Err("the standings are not frozen, so there is nothing to reveal: freeze them first".to_owned()),
         }
+    }
+
+    /// It has ended by itself, as it was set to.
+    pub fn revealed_by_itself(self, at: UtcUs) -> Show {
+        Show { revealed: true, revealed_at: Some(at), ..self }
     }
 
     /// The same at an instant that lies ahead; without one, not by itself.

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::error::RequestError;
 use crate::handlers::asked::{self, audience};
 use crate::handlers::convert::ErrorAnswer;
+use crate::handlers::index::practice_refused;
 use crate::handlers::owner::{self, Owner};
 use crate::handlers::past;
 use crate::handlers::standings::StandingsAnswer;
@@ -14,7 +15,7 @@ use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::format::hides_result;
 use crate::views::health::Health;
-use crate::views::index::HeaderCount;
+use crate::views::index::{HeaderCount, PracticeRefused};
 use crate::views::ledger::LedgerRound;
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
@@ -127,6 +128,10 @@ struct MeAnswer {
     /// Null while nobody knows them.
     errors: Option<Vec<ErrorAnswer>>,
     endpoint: Option<String>,
+    /// When requests come to it, as a sentence; null where they come.
+    coming: Option<String>,
+    /// Null where one may be asked for.
+    practice_refused: Option<PracticeRefused>,
     due: Due,
     /// Of the round; null before a generator has said anything.
     validity: Option<ValidityNow>,
@@ -160,6 +165,9 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
     let user = asked::contestant(req, depot, &app).await?;
     let owner = Owner::of(&app, &user).await;
     let headers: BTreeMap<_, _> = owner::headers(&owner).into_iter().map(|header| (header.name, header)).collect();
+    let now = app.now();
+    let endpoint = app.accounts.endpoint_of(user.id).await?.map(|endpoint| endpoint.endpoint);
+    let pending = app.controller.requests().pending(Some(user.id), now);
     res.render(Json(MeAnswer {
         points: owner.points,
         beside_practice: owner.beside_practice,
@@ -171,8 +179,10 @@ pub async fn me(req: &mut Request, depot: &mut Depot, res: &mut Response) -> Res
         headers,
         failures: owner::failures(&owner).into_iter().map(|failure| (failure.kind, failure.count)).collect(),
         errors: owner.errors.as_ref().map(|errors| errors.iter().map(ErrorAnswer::from).collect()),
-        endpoint: app.accounts.endpoint_of(user.id).await?.map(|endpoint| endpoint.endpoint),
-        due: Due::of(app.feed.seen().control.as_deref(), app.now()),
+        coming: app.controller.arrival(user.id, endpoint.is_some(), now),
+        endpoint,
+        practice_refused: practice_refused(&app, &pending),
+        due: Due::of(app.feed.seen().control.as_deref(), now),
         validity: app.feed.validity(&Audience::Public),
         frozen: owner.frozen_at.is_some(),
         health: owner::health(&app, &user, &owner, &viewer).await?,

@@ -28,20 +28,21 @@ fn visibility(app: &App, audience: &Audience, now: UtcUs) -> Visibility {
     crate::live::audience::visibility(&class(audience), &app.feed.facts().freeze, now)
 }
 
-/// The frame of an instant, no later than this audience may see.
+/// The frame of an instant, no later than this audience may see, with the standings that it saw then.
 pub async fn frame(app: &App, audience: &Audience, at: UtcUs) -> Result<String, RequestError> {
     let now = app.now();
-    let visibility = visibility(app, audience, now);
-    let at = at.min(now).min(visibility.until().unwrap_or(UtcUs::MAX));
+    let at = at.min(now).min(visibility(app, audience, now).until().unwrap_or(UtcUs::MAX));
     let facts = app.feed.facts();
-    let found = row_at(app, at).await?;
+    let then = visibility(app, audience, at);
+    let seen_at = then.until().unwrap_or(at);
+    let found = row_at(app, seen_at).await?;
     let before = match &found {
-        Some((round, _)) => app.accounts.history_at(*round, at.saturating_sub(MINUTE_US)).await?,
+        Some((round, _)) => app.accounts.history_at(*round, seen_at.saturating_sub(MINUTE_US)).await?,
         None => None,
     };
     let control = control_then(app, at).await?;
     let row = found.map(|(_, row)| row);
-    Ok(past::frame(at, control.as_ref(), &facts, &visibility, row, before, &app.feed.gaps()))
+    Ok(past::frame(at, control.as_ref(), &facts, &then, row, before, &app.feed.gaps()))
 }
 
 /// The newest row that is not later than an instant, with its round.

@@ -4,9 +4,9 @@
 use super::marks::Mark;
 use crate::live::clock::{Millis, utc_ms};
 use flowtest_accounts::{Level, Ruling};
-use flowtest_contest::Control;
 use flowtest_contest::climbed::Climbed;
 use flowtest_contest::names::HOUSE;
+use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{Histogram, RoundId, Row};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -108,9 +108,9 @@ pub struct Freeze {
     pub at: Option<UtcUs>,
     /// What was frozen is shown to everybody again.
     pub revealed: bool,
-    /// Since when; `None`: nobody noted it.
+    /// Since when, by hand or by itself; `None`: nobody noted it.
     pub revealed_at: Option<UtcUs>,
-    /// The same from this instant on, unless it waits for a round.
+    /// The same from this instant on, unless it waits for a round. What came of it is noted when it happens.
     pub reveal_at: Option<UtcUs>,
     /// A scored round is not sealed that is over from then on.
     pub unsealed_since: Option<UtcUs>,
@@ -133,7 +133,16 @@ impl Freeze {
     }
 
     pub fn is_revealed(&self, now: UtcUs) -> bool {
-        self.is_told(now) || (self.is_due(now) && self.waits().is_none())
+        match self.revealed {
+            true => self.is_told(now),
+            false => self.is_due(now) && self.waits().is_none(),
+        }
+    }
+
+    /// The instant for which what is shown by itself by now was set, while nobody has noted it.
+    pub fn reveals_itself(&self, now: UtcUs) -> Option<UtcUs> {
+        let is_frozen = self.at.is_some_and(|at| at <= now) && !self.revealed;
+        self.reveal_at.filter(|_| is_frozen && self.is_revealed(now))
     }
 
     /// Why what is set to be revealed by now is not: what was frozen for the end of a round is shown when nothing of that can
@@ -141,6 +150,12 @@ impl Freeze {
     pub fn reveal_waits(&self, now: UtcUs) -> Option<RevealWait> {
         let is_frozen = self.at.is_some_and(|at| at <= now) && !self.is_told(now);
         self.waits().filter(|_| is_frozen && self.is_due(now))
+    }
+
+    /// What it waited for at an instant that is over, in a round that was in this state then.
+    pub fn reveal_waited(&self, at: UtcUs, state: State) -> Option<RevealWait> {
+        let was_late = self.revealed && self.is_due(at) && !self.is_told(at);
+        was_late.then_some(if state == State::Sealed { RevealWait::Ruling } else { RevealWait::Seal })
     }
 
     fn is_told(&self, now: UtcUs) -> bool {
@@ -326,6 +341,27 @@ pub struct Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_revealed_late_was_frozen_until_then() {
+        let planned = Freeze { at: Some(UtcUs(100)), reveal_at: Some(UtcUs(200)), ..Freeze::default() };
+        let noted = |at| Freeze { revealed: true, revealed_at: at, ..planned };
+        let frozen = |freeze: Freeze| [99, 100, 199, 200, 250, 300].map(|now| freeze.holds(UtcUs(now)).is_some());
+        assert_eq!(frozen(planned), [false, true, true, false, false, false]);
+        assert_eq!(frozen(noted(Some(UtcUs(200)))), frozen(planned));
+        assert_eq!(frozen(noted(Some(UtcUs(300)))), [false, true, true, true, true, false], "it waited");
+        assert_eq!(frozen(noted(Some(UtcUs(150)))), [false, true, false, false, false, false], "by hand before");
+        assert_eq!(frozen(noted(None)), [false; 6], "of before it was noted");
+        let late = noted(Some(UtcUs(300)));
+        let waited = |at, state| late.reveal_waited(UtcUs(at), state);
+        assert_eq!(waited(250, State::Draining), Some(RevealWait::Seal));
+        assert_eq!(waited(250, State::Sealed), Some(RevealWait::Ruling));
+        assert_eq!((waited(199, State::Sealed), waited(300, State::Sealed)), (None, None));
+        let noting = |freeze: Freeze| [199, 200].map(|now| freeze.reveals_itself(UtcUs(now)));
+        assert_eq!(noting(planned), [None, Some(UtcUs(200))]);
+        assert_eq!(noting(Freeze { unruled_since: Some(UtcUs(180)), ..planned }), [None, None]);
+        assert_eq!((noting(late), noting(Freeze { at: None, ..planned })), ([None; 2], [None; 2]));
+    }
 
     #[test]
     fn a_colour_depends_on_the_id_alone() {

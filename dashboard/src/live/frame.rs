@@ -119,6 +119,7 @@ impl FrameBuilder {
             seq: self.seq,
             now,
             link,
+            standings_at: None,
             round: control.map(|control| RoundNow::of(control, board.facts(), now)),
             due: Due::of(control, now),
             notices: &board.facts().notices.iter().filter(|notice| notice.is_shown(now)).cloned().collect::<Vec<_>>(),
@@ -137,6 +138,8 @@ struct Head<'a> {
     seq: u64,
     now: UtcUs,
     link: Link,
+    /// Of an instant that is over, in which they were frozen: since when.
+    standings_at: Option<UtcUs>,
     round: Option<RoundNow>,
     due: Due,
     notices: &'a [Notice],
@@ -207,19 +210,28 @@ fn change(before: Option<&Fields>, now: &Fields) -> Option<Fields> {
     Some(changed)
 }
 
+/// Of which instant the standings are that somebody saw at another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PastStandings {
+    /// They were frozen then, since this one.
+    pub(super) frozen_at: Option<UtcUs>,
+    /// Nobody wrote down what was from this one on, and they are those of before.
+    pub(super) unknown_since: Option<UtcUs>,
+}
+
 /// The frame of an instant that is over, as [`past`](super::past) puts it together: a snapshot that belongs to no sequence.
-/// `unknown_since`: nobody wrote down what was from then on, and the standings are those of before.
 pub(super) fn past(
     control: Option<&Control>,
     facts: &Facts,
     standings: &Standings,
     at: UtcUs,
-    unknown_since: Option<UtcUs>,
+    seen: PastStandings,
 ) -> String {
     let head = Head {
         seq: 0,
         now: at,
-        link: unknown_since.map_or(Link::Live, |since| Link::Stale { since }),
+        link: seen.unknown_since.map_or(Link::Live, |since| Link::Stale { since }),
+        standings_at: seen.frozen_at,
         round: control.map(|control| RoundNow::of(control, facts, at)),
         due: Due::of(control, at),
         notices: &[],
@@ -243,6 +255,7 @@ impl Head<'_> {
             kind,
             link,
             stale_since,
+            standings_at: self.standings_at.map(utc_ms),
             round: self.round.as_ref(),
             due: &self.due,
             validity,
@@ -261,6 +274,8 @@ struct Frame<'a, S> {
     kind: &'static str,
     link: &'static str,
     stale_since: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standings_at: Option<Millis>,
     round: Option<&'a RoundNow>,
     due: &'a Due,
     validity: Option<&'a ValidityNow>,

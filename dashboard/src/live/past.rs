@@ -5,7 +5,7 @@ use super::archive;
 use super::audience::Visibility;
 use super::board::contestants;
 use super::facts::{Contestant, Facts, PlayedRound, UserKey};
-use super::frame;
+use super::frame::{self, PastStandings};
 use super::marks::{Mark, marks};
 use super::standings::{Answers, Participation, Scores, Standings, rank};
 use crate::live::clock::{Millis, utc_ms};
@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 /// What was kept of one instant.
 pub type KeptRow = (UtcUs, Vec<u8>);
 
-/// The frame of an instant, as JSON. `row` is the newest row that is not later, `before` the same a minute before; in one of
-/// `gaps` nobody wrote down what was, and the frame says since when.
+/// The frame of an instant, as JSON. `visibility` is that of then: who saw the standings of a freeze gets those again. `row` is
+/// the newest row that is not later than what was seen, `before` the same a minute before; in one of `gaps` nobody wrote down
+/// what was, and the frame says since when.
 pub fn frame(
     at: UtcUs,
     control: Option<&Control>,
@@ -46,8 +47,13 @@ pub fn frame(
         visibility.sees(&line.contestant)
             && now.get(&line.contestant.id).is_some_and(|contestant| visibility.sees(contestant))
     });
-    let gap = gaps.iter().find(|(from, to)| (*from..*to).contains(&at)).map(|(from, _)| *from);
-    frame::past(control, facts, &standings, at, gap)
+    let frozen_at = visibility.until().filter(|until| *until < at);
+    if frozen_at.is_some() {
+        standings.lines.iter_mut().for_each(|line| (line.state, line.state_since) = (None, None));
+    }
+    let seen_at = frozen_at.unwrap_or(at);
+    let gap = gaps.iter().find(|(from, to)| (*from..*to).contains(&seen_at)).map(|(from, _)| *from);
+    frame::past(control, facts, &standings, at, PastStandings { frozen_at, unknown_since: gap })
 }
 
 /// The contestants as they were in the competition when a row was written.
@@ -184,7 +190,8 @@ mod tests {
     use super::*;
     use crate::live::archive::Basis;
     use crate::live::standings::Score;
-    use crate::live::{Audience, Freeze, audience};
+    use crate::live::team_state::StateSince;
+    use crate::live::{Audience, Freeze, TeamState, audience};
 
     fn contestant(id: &str, hidden: bool) -> Contestant {
         let (name, display_name) = (id.to_owned(), id.to_owned());
@@ -241,6 +248,30 @@ mod tests {
         assert_eq!((frame["kind"].clone(), frame["at"].clone()), (json!("past"), json!(90_000)));
         let admin = see(&Audience::Admin, Freeze::default());
         assert!(super::frame(UtcUs(1), None, &facts(), &admin, Some(row(1, [1, 2, 3])), None, &[]).contains("ghost"));
+    }
+
+    #[test]
+    fn an_instant_of_a_freeze_says_of_when_its_standings_are_and_how_nobody_fared() {
+        let freeze = Freeze { at: Some(UtcUs(60_000_000)), ..Freeze::default() };
+        let row = || {
+            let state = Some(StateSince { state: TeamState::Failing, since: UtcUs(1_000_000) });
+            let lines = vec![Score { state, ..Score::of_points("a".into(), 9) }];
+            let scores = Scores { at: UtcUs(60_000_000), lines, ..Scores::default() };
+            Some((UtcUs(60_000_000), archive::write(Basis::Contest, &scores)))
+        };
+        let ask = |audience: Audience, at: u64| -> Value {
+            let then = audience::visibility(&audience, &freeze, UtcUs(at));
+            let text = frame(UtcUs(at), None, &facts(), &then, row(), None, &[]);
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let said = |frame: &Value| {
+            (frame["at"].clone(), frame["standings_at"].clone(), frame["standings"][0]["state"].clone())
+        };
+        let frozen = ask(Audience::Public, 90_000_000);
+        assert_eq!(said(&frozen), (json!(90_000), json!(60_000), Value::Null));
+        assert_eq!(said(&ask(Audience::Public, 60_000_000)).1, Value::Null, "its first instant");
+        let admin = said(&ask(Audience::Admin, 90_000_000));
+        assert!(admin.1.is_null() && !admin.2.is_null(), "{admin:?}");
     }
 
     #[test]

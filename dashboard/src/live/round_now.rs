@@ -101,7 +101,7 @@ impl RoundNow {
             climb: ClimbNow::of(control, now),
             frozen_at: frozen_at.map(utc_ms),
             revealed: frozen_at.is_some() && facts.freeze.is_revealed(now),
-            reveal_waits: facts.freeze.reveal_waits(now),
+            reveal_waits: facts.freeze.reveal_waits(now).or_else(|| facts.freeze.reveal_waited(now, control.state)),
         }
     }
 }

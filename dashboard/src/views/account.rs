@@ -1,7 +1,7 @@
 //! One's own account: display name, password, sessions.
 
 use crate::views::field::Input;
-use crate::views::{Field, Layout, format};
+use crate::views::{Field, Layout, time};
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]

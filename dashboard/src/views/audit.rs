@@ -1,5 +1,6 @@
 //! The audit log, newest first, in words.
 
+use crate::views::time::{self, Words};
 use crate::views::{Layout, format};
 use sailfish::TemplateSimple;
 use serde_json::Value;
@@ -44,8 +45,8 @@ pub struct Told {
 pub struct Change {
     /// May be empty, where what was done says it.
     pub what: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
+    pub before: Option<Words>,
+    pub after: Option<Words>,
 }
 
 /// Changes of one line at most.
@@ -120,7 +121,8 @@ impl Told {
         match (action, &after) {
             // The sentence says it all.
             ("control.save", Some(after)) if after["what"].is_string() => {
-                changes.push(Change { what: String::new(), before: None, after: Some(words("what", &after["what"])) });
+                let after = Words::Ours(after["what"].as_str().unwrap_or_default().to_owned());
+                changes.push(Change { what: String::new(), before: None, after: Some(after) });
             }
             ("round.finish", Some(after)) if after["points"].is_array() => changes = finished(after, names),
             ("setting.put", _) if subject == "setting:house" => {
@@ -131,7 +133,7 @@ impl Told {
         }
         // Of what is new, or ends, a plain no says nothing; numbers of sessions are for machines.
         let says = |change: &Change| match (&change.before, &change.after) {
-            (None, Some(only)) | (Some(only), None) => only != "no" && change.what != "session",
+            (None, Some(only)) | (Some(only), None) => only.as_str() != "no" && change.what != "session",
             _ => true,
         };
         changes.retain(says);
@@ -145,7 +147,7 @@ impl Told {
     /// What is another one now, in one line of text.
     pub fn in_words(&self) -> String {
         let one = |change: &Change| {
-            let parts = [change.before.as_deref(), change.after.as_deref()];
+            let parts = [&change.before, &change.after].map(|words| words.as_ref().map(Words::as_str));
             let values = parts.into_iter().flatten().collect::<Vec<_>>().join(" → ");
             if change.what.is_empty() { values } else { format!("{}: {values}", change.what) }
         };
@@ -155,7 +157,7 @@ impl Told {
 
 /// What a round came to: points by team, and how much of it is valid.
 fn finished(after: &Value, names: &Names) -> Vec<Change> {
-    let line = |what: String, after: String| Change { what, before: None, after: Some(after) };
+    let line = |what: String, after: String| Change { what, before: None, after: Some(Words::Ours(after)) };
     let pairs = after["points"].as_array().into_iter().flatten();
     let mut lines: Vec<Change> = pairs
         .filter_map(|pair| {
@@ -272,19 +274,21 @@ fn keys(value: Option<&Value>) -> Vec<Key> {
     }
 }
 
-fn words(label: &str, value: &Value) -> String {
+fn words(label: &str, value: &Value) -> Words {
     let is_instant = ["at", "until"].iter().any(|word| label == *word || label.ends_with(&format!(" {word}")));
-    match value {
+    Words::Ours(match value {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::String(text) if text.is_empty() => "empty".to_owned(),
-        Value::String(text) => text.clone(),
+        // As we wrote it after it was typed.
+        Value::String(text) if label.starts_with("deadlines ") => text.clone(),
+        Value::String(text) => return Words::Typed(text.clone()),
         // The log has microseconds.
         Value::Number(number) if is_instant => {
             number.as_i64().map_or_else(|| number.to_string(), |us| format::utc(us / 1_000))
         }
         other => other.to_string(),
-    }
+    })
 }
 
 impl AuditPage {
@@ -318,13 +322,14 @@ impl AuditPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn told(action: &str, subject: &str, before: &str, after: &str) -> String {
         let names = Names { users: [(3, "Alice".to_owned())].into(), rounds: [("ab".to_owned(), 2)].into() };
         let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
         let Told { what, whom, changes, .. } = Told::of(action, subject, some(before), some(after), &names);
         let changes = changes.into_iter().map(|change| {
-            let (before, after) = (change.before.unwrap_or_default(), change.after.unwrap_or_default());
+            let [before, after] = [&change.before, &change.after].map(|words| words.as_ref().map_or("", Words::as_str));
             format!(" | {}: {before} -> {after}", change.what)
         });
         format!("{what} {whom}{}", changes.collect::<String>())
@@ -391,6 +396,20 @@ mod tests {
         for (action, subject, before, after, words) in cases {
             assert_eq!(told(action, subject, before, after), words);
         }
+    }
+
+    #[test]
+    fn what_somebody_typed_is_shown_as_it_was_typed() {
+        const AT: &str = "2026-12-01T10:45:00Z";
+        let is_ours = |action: &str, subject: &str, after: serde_json::Value| {
+            let told = Told::of(action, subject, None, Some(&after.to_string()), &Names::default());
+            matches!(told.changes[0].after, Some(Words::Ours(_)))
+        };
+        assert!(!is_ours("announcement.make", "announcement:1", json!({ "text": AT })));
+        assert!(!is_ours("user.shown", "user:3", json!(AT)));
+        assert!(is_ours("setting.put", "setting:contest", json!({ "deadlines": { "version": AT } })));
+        assert!(is_ours("control.save", "control", json!({ "what": format!("The deadline is {AT}.") })));
+        assert!(is_ours("setting.put", "setting:show", json!({ "freeze_at": 1_763_892_600_000_000_u64 })));
     }
 
     #[test]

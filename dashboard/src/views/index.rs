@@ -5,7 +5,7 @@ use crate::views::climb::ClimbCard;
 use crate::views::field::Input;
 use crate::views::health::Health;
 use crate::views::ledger::{HELD, Ledger};
-use crate::views::{Field, Layout, format};
+use crate::views::{Field, Layout, format, time};
 use sailfish::TemplateSimple;
 use serde::Serialize;
 
@@ -151,10 +151,7 @@ pub struct Probe {
 
 #[derive(Clone, Debug, Default)]
 pub struct PracticeCard {
-    /// Why not now, as a sentence.
-    pub refused: Option<String>,
-    /// When the next one may start, when that is the reason.
-    pub next_at_ms: Option<i64>,
+    pub refused: Option<PracticeRefused>,
     pub rate: Field,
     pub seconds: Field,
     /// What is said to who waits in the queue.
@@ -164,6 +161,14 @@ pub struct PracticeCard {
     /// One that runs now: the script asks how it goes.
     pub running: Option<String>,
     pub last: Option<PracticeResult>,
+}
+
+/// Why no practice may be asked for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PracticeRefused {
+    pub message: &'static str,
+    /// When the next one may start, when that is the reason.
+    pub again_at_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug)]

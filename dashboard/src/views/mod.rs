@@ -28,6 +28,7 @@ pub mod screen;
 pub mod setting;
 pub mod settings;
 pub mod strip;
+pub mod time;
 pub mod tokens;
 
 pub use account::AccountPage;

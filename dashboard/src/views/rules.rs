@@ -1,7 +1,7 @@
 //! What a contestant's server must do, by the rules in force.
 
 use crate::views::plan::PlanGraph;
-use crate::views::{Layout, format};
+use crate::views::{Layout, format, time};
 use flowtest_contest::contest::{Absent, RankBy};
 use flowtest_contest::policy::TlsTrust;
 use flowtest_contract::Rules;

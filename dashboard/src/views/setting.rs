@@ -5,6 +5,7 @@ use crate::views::audit::Told;
 use crate::views::field::Input;
 use crate::views::screen::ScreenMade;
 use crate::views::strip::{self, Strip};
+use crate::views::time::{self, Words};
 use crate::views::tokens::InvitationForm;
 use crate::views::{Field, Layout, Level, Role, format};
 use flowtest_accounts::Ruling;
@@ -18,8 +19,7 @@ pub struct SettingPage {
     pub layout: Layout,
     /// Posted back with every change of the contest.
     pub revision: u64,
-    /// From nothing to the first round; empty once a round was played.
-    pub guide: Vec<GuideStep>,
+    pub guide: Guide,
     pub readiness: Readiness,
     pub round: RoundPanel,
     /// What is played, a sentence each.
@@ -44,11 +44,20 @@ pub struct SettingPage {
 pub struct SettingLive {
     pub csrf: String,
     pub revision: u64,
-    pub guide: Vec<GuideStep>,
+    pub guide: Guide,
     pub readiness: Readiness,
     pub round: RoundPanel,
     pub notices: Vec<Notice>,
     pub teams: TeamsPanel,
+}
+
+/// From nothing to the first round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guide {
+    /// It is GO: nothing of what is left is needed.
+    pub can_play: bool,
+    /// All that a first round needs while that is not there; then what is left. Empty: nobody needs a guide any more.
+    pub steps: Vec<GuideStep>,
 }
 
 /// One thing that a first round needs.
@@ -393,8 +402,8 @@ impl ContestForm {
 #[derive(Clone, Debug)]
 pub struct Change {
     pub what: String,
-    pub before: String,
-    pub after: String,
+    pub before: Words,
+    pub after: Words,
     /// What follows from it: who is told, when it counts.
     pub effect: Option<String>,
 }

@@ -4,6 +4,7 @@ use crate::views::Layout;
 use crate::views::field::Input;
 use crate::views::plan::PlanGraph;
 use crate::views::setting::{Change, ContestForm};
+use crate::views::time;
 use sailfish::TemplateSimple;
 
 #[derive(Clone, Debug, TemplateSimple)]

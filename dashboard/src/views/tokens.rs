@@ -3,7 +3,7 @@
 use crate::live::clock::utc_ms;
 use crate::views::field::Input;
 use crate::views::qr::Qr;
-use crate::views::{Field, Layout, Role, format};
+use crate::views::{Field, Layout, Role, format, time};
 use flowtest_accounts::Invite;
 pub use flowtest_accounts::InviteStatus as TokenStatus;
 use sailfish::TemplateSimple;

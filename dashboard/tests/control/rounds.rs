@@ -256,6 +256,12 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     plan(&stage, end).await;
     stage.controller.rule(None, round, Ruling::Count, "", &ada, stage.now).await.expect("the word");
     assert_eq!((freeze(&stage).is_revealed(stage.now), freeze(&stage).reveal_waits(stage.now)), (true, None));
+    // Whoever looks back finds it frozen until then, also after a restart.
+    let ruled = stage.now + SECOND;
+    stage.turn_at(ruled).await;
+    stage.reopen().await;
+    assert_eq!(freeze(&stage).revealed_at, Some(ruled));
+    assert_eq!([end, UtcUs(ruled.0 - 1), ruled].map(|at| freeze(&stage).holds(at)), [Some(begin), Some(begin), None]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,6 +279,8 @@ async fn a_reveal_for_the_end_of_a_round_does_not_come_before_an_end_that_a_paus
     assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
     stage.change(Change::Abort).await;
     assert!(freeze(&stage).is_revealed(end), "there is nothing to wait for");
+    stage.turn_at(end + SECOND).await;
+    assert_eq!(freeze(&stage).revealed_at, Some(end), "nobody has seen it wait");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,8 @@ use flowtest_dashboard::views::climb::ClimbCard;
 use flowtest_dashboard::views::curve::{Curves, Mark, Series};
 use flowtest_dashboard::views::health::{Health, Tone};
 use flowtest_dashboard::views::index::{
-    EndpointCard, Failure, HeaderCount, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard, ViewAs,
+    EndpointCard, Failure, HeaderCount, IndexPage, PracticeCard, PracticeRefused, PracticeResult, Probe, ScoreCard,
+    ViewAs,
 };
 use flowtest_dashboard::views::ledger::{self, Ledger, LedgerRound};
 use flowtest_dashboard::views::login::{Kept, KeptField};
@@ -32,12 +33,13 @@ use flowtest_dashboard::views::rules::{ChangeLine, Flip};
 use flowtest_dashboard::views::screen::{ScreenMade, ScreenPage};
 use flowtest_dashboard::views::setting::{
     AdjustmentLine, AnnounceForm, BackupLine, Change, Check, ContestForm, ContestantCheck, Doubt, Face, GeneratorCheck,
-    GeneratorChoice, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
+    GeneratorChoice, Guide, GuideStep, InvalidRound, Light, MissingStream, Parked, PastRound, PeoplePanel, Readiness,
     RoundAction, RoundPanel, ScreenLine, ShareLine, TeamDetail, TeamFailure, TeamForm, TeamHistory, TeamLine,
     TeamLineState, TeamsPanel, UserLine,
 };
 use flowtest_dashboard::views::settings::{ConflictLine, PlanEditor, PlanPreview, PlanRowLine};
 use flowtest_dashboard::views::strip::{Span, Strip};
+use flowtest_dashboard::views::time::Words;
 use flowtest_dashboard::views::tokens::{InvitationForm, Slip, TokenLine, TokenStatus};
 use flowtest_dashboard::views::{
     AccountPage, AuditPage, ChartPage, ChartView, ContestHead, ErrorPage, Field, Flash, KeptPage, Layout, LoginPage,
@@ -366,8 +368,10 @@ fn index(layout: Layout) -> IndexPage {
         }),
         probe_id: None,
         practice: PracticeCard {
-            refused: Some("There is no practice while a round runs.".into()),
-            next_at_ms: Some(NOW_MS + 1_200_000),
+            refused: Some(PracticeRefused {
+                message: "You practised a moment ago.",
+                again_at_ms: Some(NOW_MS + 1_200_000),
+            }),
             rate: Field::new("200"),
             seconds: Field::new("30"),
             waits: None,
@@ -817,7 +821,7 @@ fn setting_go(layout: Layout) -> SettingPage {
     }
 }
 
-fn guide() -> Vec<GuideStep> {
+fn guide() -> Guide {
     let step = |done, command: Option<&str>, link: Option<(&str, &'static str)>| GuideStep {
         done,
         title: "Generator",
@@ -825,11 +829,12 @@ fn guide() -> Vec<GuideStep> {
         command: command.map(str::to_owned),
         link: link.map(|(path, label)| (path.to_owned(), label)),
     };
-    vec![
+    let steps = vec![
         step(true, None, None),
         step(false, Some("flowtest-loadgen serve --contest finals"), None),
         step(false, None, Some(("/setting/contest#f-house", "Name it"))),
-    ]
+    ];
+    Guide { can_play: false, steps }
 }
 
 fn team_detail() -> TeamDetail {
@@ -885,8 +890,8 @@ fn settings_change(layout: Layout) -> SettingsPage {
     let page = settings(layout);
     let change = |what: &str, before: &str, after: &str, effect: Option<&str>| Change {
         what: what.into(),
-        before: before.into(),
-        after: after.into(),
+        before: Words::Typed(before.into()),
+        after: Words::Typed(after.into()),
         effect: effect.map(str::to_owned),
     };
     let wrong =

@@ -109,6 +109,26 @@ async fn a_deadline_without_an_offset_is_meant_where_it_was_typed_through_the_co
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_an_instant_of_the_page_wherever_it_stands_and_what_was_typed_is_none() {
+    let site = Site::open().await;
+    let mut ada = site.admin("ada").await;
+    let form = SettingsForm::of(&site.app.controller.settings());
+    let at = [("version_deadline", "2040-12-01T09:45:00Z"), ("title", "From 2040-12-01T09:45:00Z")];
+    let mut typed = fields(&form, &at);
+    const TIME: &str = "<time datetime=\"2040-12-01T09:45:00Z\"";
+    let asked = ada.post("/setting/contest", &typed).await;
+    asked.says(&format!("<ins>{TIME}")).says("<ins>From 2040-12-01T09:45:00Z</ins>");
+    asked.says(&format!("Version: v2 is expected from {TIME}"));
+    typed.push(("confirm", "yes"));
+    ada.follow("/setting/contest", &typed).await.says("The settings are saved.");
+    for (path, before) in
+        [("/setting", "Version: v2 is expected from"), ("/rules", "v1 until"), ("/audit", "version:</span> <ins>")]
+    {
+        ada.get(path).await.says(&format!("{before} {TIME}").replace("> <time", "><time"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_shown_confirmed_saved_audited_and_announced() {
     let site = Site::open().await;
     let mut ada = site.admin("ada").await;

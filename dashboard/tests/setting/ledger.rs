@@ -90,6 +90,7 @@ async fn whatever_changes_the_past_makes_an_open_page_ask_for_it_again_and_the_l
         let version = me["ledger_version"].as_str().expect("a version").to_owned();
         let page = team.get("/index").await;
         page.says(&format!("data-version=\"{version}\"")).says(&format!("data-of-the-past=\"{points}\""));
+        page.says(&format!("data-endpoint={}", me["endpoint"]));
         assert_eq!(me["points"], points);
         versions.push(version);
     };
@@ -101,6 +102,9 @@ async fn whatever_changes_the_past_makes_an_open_page_ask_for_it_again_and_the_l
     look(-90).await;
     seal(&site, 2, &[(&alice, 100)]).await;
     look(10).await;
+    let me: Value = serde_json::from_str(&team.get("/api/me").await.body).expect("JSON");
+    assert!(me["coming"].as_str().is_some_and(|coming| coming.starts_with("Requests come when")), "{me}");
+    assert!(me["practice_refused"].is_null(), "{me}");
     versions.dedup();
     assert_eq!(versions.len(), 4, "{versions:?}");
 }

@@ -257,7 +257,7 @@ async fn why_a_round_is_not_sealed_stands_where_everybody_looks() {
     // Redis has lost it: nobody can be named.
     turn().await;
     let page = ada.get("/setting").await;
-    page.says("<li data-local-text>Seal: ").says("flowtest-loadgen rebuild");
+    page.says("<li>Seal: ").says("flowtest-loadgen rebuild");
     assert!(!page.body.contains("Nothing needs attention"), "{}", page.body);
     assert!(!page.body.contains("All streams have ended"), "{}", page.body);
     // Whoever still plays it puts it back: that is to be waited for.

@@ -85,6 +85,8 @@ pub struct Seen {
     pub generators: Arc<[SeenGenerator]>,
     /// Who is not heard and may play a round by what it knows.
     pub may_play: Arc<[MayPlay]>,
+    /// What is set to be revealed by now waits for a round.
+    pub reveal_waits: bool,
     /// What they say of the document's round.
     pub validity: HeardValidity,
     /// The revision that each of them who plays follows by now, or a newer one; 0 where nothing can be said.
@@ -394,7 +396,28 @@ impl Automation {
             }
         }
         self.requests.collect_answers(now).await;
-        Ok(())
+        self.note_reveal(now).await
+    }
+
+    /// Notes since when what was set to be revealed is shown, which a round may have put off: whoever looks back at that time
+    /// finds the board as it was seen.
+    async fn note_reveal(&self, now: UtcUs) -> Result<(), ChangeError> {
+        let freeze = self.document.watch_facts().borrow().freeze;
+        let Some(reveal_at) = freeze.reveals_itself(now) else {
+            self.seen().reveal_waits = freeze.reveal_waits(now).is_some();
+            return Ok(());
+        };
+        // What waited when it was last looked at is shown from now on, all else since its instant.
+        let revealed_at = if self.seen().reveal_waits { now } else { reveal_at };
+        let edit = self.document.edit().await;
+        let show = self.document.show();
+        if (show.freeze_at, show.reveal_at, show.revealed) == (freeze.at, freeze.reveal_at, false) {
+            let by = Actor::program();
+            edit.set_show(None, |show| Ok(show.revealed_by_itself(revealed_at)), &by, now).await?;
+        }
+        // Dropped before the feed is told.
+        drop(edit);
+        Ok(self.document.tell_feed().await?)
     }
 
     /// Whatever the clock says is due. Doing it twice changes nothing.

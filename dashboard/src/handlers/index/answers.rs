@@ -86,3 +86,22 @@ fn no_request(error: NoRequest) -> RequestError {
         NoRequest::Redis(error) => RequestError::Redis(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flowtest_scoreboard::practice::{SECONDS_MAX, TIMEOUT_SECONDS};
+
+    /// Between the queue and the answers of a practice.
+    const AROUND_SECONDS: u64 = 8;
+
+    #[test]
+    fn a_page_follows_a_practice_from_the_end_of_the_queue_to_its_end() {
+        let script = include_str!("../../../assets/index.js");
+        let number = |name: &str| -> u64 {
+            let behind = script.split(&format!("const {name} = ")).nth(1).expect(name);
+            behind.split(';').next().and_then(|number| number.parse().ok()).expect("a number")
+        };
+        let followed_ms = number("POLL_MS") * number("POLLS_MAX");
+        assert!(followed_ms >= (TIMEOUT_SECONDS + SECONDS_MAX + AROUND_SECONDS) * 1_000, "{followed_ms} ms");
+    }
+}

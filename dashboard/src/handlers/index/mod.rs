@@ -11,7 +11,7 @@ mod answers;
 mod page;
 
 pub use answers::{practice_report, probe_answer};
-pub use page::show_page;
+pub use page::{practice_refused, show_page};
 
 use crate::app::App;
 use crate::control::ChangeError;

@@ -13,7 +13,9 @@ use crate::live::clock::utc_ms;
 use crate::middleware::viewer::Viewer;
 use crate::views::climb::ClimbCard;
 use crate::views::index::ViewAs;
-use crate::views::index::{EndpointCard, Failure, IndexPage, PracticeCard, PracticeResult, Probe, ScoreCard};
+use crate::views::index::{
+    EndpointCard, Failure, IndexPage, PracticeCard, PracticeRefused, PracticeResult, Probe, ScoreCard,
+};
 use crate::views::layout::Page;
 use crate::views::{Field, advice};
 use flowtest_accounts::{Role, User};
@@ -98,8 +100,7 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
         probe: tested.and_then(|tested| tested.answer).map(|answer| probe_view(answer, &viewer)),
         probe_id: pending.probe.clone(),
         practice: PracticeCard {
-            refused: practice_refused(app, pending.practice_next_at.is_some()),
-            next_at_ms: pending.practice_next_at.map(utc_ms),
+            refused: practice_refused(app, &pending),
             rate: Field::new("100"),
             seconds: Field::new(SECONDS_MAX.to_string()),
             waits: before.map(|before| queue_words(app, before)),
@@ -112,11 +113,13 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
     })
 }
 
-fn practice_refused(app: &App, too_soon: bool) -> Option<String> {
+/// Why no practice may be asked for now.
+pub fn practice_refused(app: &App, pending: &Pending) -> Option<PracticeRefused> {
     if app.controller.is_playing() {
-        return Some("A round is on: practise when it is over.".to_owned());
+        return Some(PracticeRefused { message: "A round is on: practise when it is over.", again_at_ms: None });
     }
-    too_soon.then(|| "You practised a moment ago.".to_owned())
+    let again_at_ms = Some(utc_ms(pending.practice_next_at?));
+    Some(PracticeRefused { message: "You practised a moment ago.", again_at_ms })
 }
 
 /// What is said to who waits for practice behind so many. A generator that plays no rounds is not heard, and may take it all the

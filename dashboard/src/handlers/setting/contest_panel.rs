@@ -7,6 +7,7 @@ use crate::control::merge::Conflict;
 use crate::views::Field;
 use crate::views::setting::{Change, ContestForm};
 use crate::views::settings::ConflictLine;
+use crate::views::time::Words;
 use flowtest_contest::{Control, State};
 
 /// `from_round`: while a round is on, the number of the next one.
@@ -61,10 +62,12 @@ pub(super) fn contest_form(
 pub(super) fn change(changed: Changed, from_round: Option<u32>) -> Change {
     let from = from_round.filter(|_| !changed.counts_at_once());
     let from = from.map_or_else(String::new, |round| format!(" Counts from round {round} on."));
+    // A deadline stands there as we write it, all else as it was typed.
+    let words = if changed.is_deadline() { Words::Ours } else { Words::Typed };
     Change {
         what: changed.label.to_owned(),
-        before: changed.old,
-        after: changed.new,
+        before: words(changed.old),
+        after: words(changed.new),
         effect: Some(changed.consequence + &from),
     }
 }

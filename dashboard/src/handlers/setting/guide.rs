@@ -1,8 +1,9 @@
-//! From nothing to the first round: what is there, and of what is missing the next step as a command or a button. Pure.
+//! From nothing to the first round: what is there, and of what is missing the next step as a command or a button. It ends when
+//! a round can be played. Pure.
 
 use crate::control::readiness::{self, House, Situation};
 use crate::views::format;
-use crate::views::setting::GuideStep;
+use crate::views::setting::{Guide, GuideStep};
 
 /// What the situation does not say.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +23,13 @@ pub(super) struct Known<'a> {
     pub(super) is_go: bool,
 }
 
-/// Steps in the order in which they are done; nothing once a round was played.
-pub(super) fn steps(situation: &Situation, known: Known<'_>) -> Vec<GuideStep> {
+/// Steps in the order in which they are done. Where a round can be played all the same, those that nobody has done are what is
+/// left; once one was played, nothing is.
+pub(super) fn guide(situation: &Situation, known: Known<'_>) -> Guide {
     if known.has_played {
-        return Vec::new();
+        return Guide::default();
     }
-    let before = [
+    let steps = [
         settings(known),
         people(situation, known),
         generator(situation, known),
@@ -35,16 +37,19 @@ pub(super) fn steps(situation: &Situation, known: Known<'_>) -> Vec<GuideStep> {
         networks(situation, known),
         house(situation),
     ];
-    let arm = arm(before.iter().all(|step| step.done), known.is_go);
-    before.into_iter().chain([arm]).collect()
+    let arm = arm(steps.iter().all(|step| step.done));
+    let steps = match known.is_go {
+        true => steps.into_iter().filter(|step| !step.done).collect(),
+        false => steps.into_iter().chain([arm]).collect(),
+    };
+    Guide { can_play: known.is_go, steps }
 }
 
-/// The last one, which ends the list.
-fn arm(is_next: bool, is_go: bool) -> GuideStep {
-    let text = match (is_next, is_go) {
-        (true, true) => "All is there: choose a start, and press Arm.",
-        (true, false) => "All is named, and it is NO-GO: the list of what is ready says what is missing.",
-        (false, _) => "Comes last: a start is chosen, and the round begins by itself.",
+/// The last one, while it is NO-GO.
+fn arm(is_next: bool) -> GuideStep {
+    let text = match is_next {
+        true => "All is named, and it is NO-GO: the list of what is ready says what is missing.",
+        false => "Comes last: a start is chosen, and the round begins by itself.",
     };
     GuideStep { link: Some(("/setting#round".to_owned(), "To the round")), ..step(false, "Arm", text) }
 }
@@ -153,6 +158,9 @@ fn house(situation: &Situation) -> GuideStep {
 mod tests {
     use super::*;
     use crate::control::readiness::Contestant;
+    use flowtest_contract::rules::UtcUs;
+    use flowtest_scoreboard::SeenGenerator;
+    use flowtest_testkit::documents::generator_health;
 
     const NEW: Known<'_> = Known {
         contest: "finals",
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn from_nothing_each_step_says_the_next_one() {
-        let steps = steps(&Situation::default(), NEW);
+        let steps = guide(&Situation::default(), NEW).steps;
         let to_do: Vec<&GuideStep> = steps.iter().filter(|step| !step.done).collect();
         assert_eq!(to_do.len(), 7, "{steps:?}");
         assert!(to_do.iter().all(|step| step.command.is_some() || step.link.is_some()), "{to_do:?}");
@@ -180,7 +188,7 @@ mod tests {
         let left_out = Some("10.0.0.7 is no public address: allow its network".to_owned());
         let contestants =
             vec![Contestant { endpoint: Some("http://10.0.0.7/".into()), left_out, ..Contestant::default() }];
-        let steps = steps(&Situation { contestants, ..Situation::default() }, NEW);
+        let steps = guide(&Situation { contestants, ..Situation::default() }, NEW).steps;
         let networks = steps.iter().find(|step| step.title == "Networks").expect("a step");
         assert!(!networks.done && networks.text.contains("10.0.0.7"), "{networks:?}");
         assert_eq!(networks.link.as_ref().map(|(path, _)| path.as_str()), Some("/setting/contest#f-allow"));
@@ -189,23 +197,36 @@ mod tests {
     #[test]
     fn before_the_first_endpoint_it_says_what_is_not_let_in() {
         let networks = |known| {
-            let steps = steps(&Situation::default(), known);
-            steps.into_iter().find(|step| step.title == "Networks").expect("a step")
+            guide(&Situation::default(), known).steps.into_iter().find(|step| step.title == "Networks").expect("a step")
         };
         assert!(!networks(NEW).done && networks(NEW).text.contains("Public addresses alone"));
         assert!(networks(Known { allows_private: true, ..NEW }).done);
     }
 
     #[test]
-    fn all_is_there_is_said_with_go_alone() {
-        assert!(arm(true, true).text.contains("press Arm"));
-        assert!(arm(true, false).text.contains("NO-GO"));
-        let of_nothing = steps(&Situation::default(), NEW);
+    fn while_it_is_no_go_arming_comes_last_and_says_why() {
+        assert!(arm(true).text.contains("NO-GO"));
+        let of_nothing = guide(&Situation::default(), NEW).steps;
         assert!(of_nothing.last().is_some_and(|step| step.text.starts_with("Comes last")), "{of_nothing:?}");
     }
 
     #[test]
+    fn a_round_that_can_be_played_with_the_defaults_ends_the_guide_with_what_is_left() {
+        let contestants = vec![Contestant { endpoint: Some("http://203.0.113.7/".into()), ..Contestant::default() }];
+        let health = Some(generator_health("g1", UtcUs::EPOCH));
+        let generators = vec![SeenGenerator { id: "g1".into(), beat: UtcUs::EPOCH, health, waiting: None }];
+        let of = Situation { contestants, generators, ..Situation::default() };
+        let titles = |known| guide(&of, known).steps.iter().map(|step| step.title).collect::<Vec<_>>();
+        assert_eq!(titles(Known { is_go: true, ..NEW }), ["Rules and plan", "House target"]);
+        assert!(titles(NEW).len() == 7 && !guide(&of, NEW).can_play);
+        // Nobody has to press anything for it to end.
+        let of = Situation { house: House::Set(None), ..of.clone() };
+        let all = guide(&of, Known { is_go: true, is_set_up: true, ..NEW });
+        assert_eq!(all, Guide { can_play: true, steps: Vec::new() });
+    }
+
+    #[test]
     fn whoever_has_played_needs_no_guide() {
-        assert_eq!(steps(&Situation::default(), Known { has_played: true, ..NEW }), []);
+        assert_eq!(guide(&Situation::default(), Known { has_played: true, ..NEW }), Guide::default());
     }
 }

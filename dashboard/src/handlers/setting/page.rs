@@ -20,7 +20,7 @@ use crate::views::Field;
 use crate::views::layout::{Level, Page};
 use crate::views::screen::ScreenMade;
 use crate::views::setting::{
-    AnnounceForm, ArmForm, Doubt, GuideStep, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm,
+    AnnounceForm, ArmForm, Doubt, Guide, Readiness, RoundPanel, SettingLive, SettingPage, SettingTeam, TeamForm,
     TeamsPanel,
 };
 use crate::views::tokens::InvitationForm;
@@ -91,7 +91,7 @@ pub async fn show_team(req: &mut Request, depot: &mut Depot, res: &mut Response)
 /// What of the page changes by itself.
 struct Levers {
     revision: u64,
-    guide: Vec<GuideStep>,
+    guide: Guide,
     readiness: Readiness,
     round: RoundPanel,
     teams: TeamsPanel,
@@ -125,7 +125,7 @@ async fn levers(
     readiness.warnings = warnings(&readiness, situation.state, &teams.lines);
     Ok(Levers {
         revision: control.map_or(0, |control| control.revision),
-        guide: guide::steps(situation, known),
+        guide: guide::guide(situation, known),
         readiness,
         round: RoundPanel {
             past: past(app, &rounds, users, control).await?,
