@@ -39,10 +39,20 @@ pub struct Cost {
     pub requests: u64,
 }
 
+/// Of what was taken before, this part is let go whenever an interval comes in which a worker never rested: what is told is of the last
+/// second or two.
+const FADING: u64 = 16;
+
 impl Cost {
     pub fn add(&mut self, other: Cost) {
         self.ns += other.ns;
         self.requests += other.requests;
+    }
+
+    /// It is of an interval before the one that comes.
+    pub fn fade(&mut self) {
+        self.ns -= self.ns.div_ceil(FADING);
+        self.requests -= self.requests.div_ceil(FADING);
     }
 }
 
