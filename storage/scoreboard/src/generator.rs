@@ -332,7 +332,7 @@ pub(crate) mod tests {
             rate_ratio: Some(0.999),
             lag_p99_us: None,
             saturated_seconds: 0,
-            validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 },
+            validity: RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3, late_ms: 40 },
             own_fault_cause: None,
             busy_with: None,
             clock_offset_us: Some(-120),
