@@ -13,7 +13,14 @@ pub struct RoundValidity {
     /// What fell due in scored phases, and what of it is void (`own_fault`).
     pub due: u64,
     pub void: u64,
+    /// How much of those seconds was not on plan, in milliseconds: of a second of an open phase the part of its requests that came
+    /// late or are void, of a closed one turns that came late. 0 where a generator of before 0.3 does not say it.
+    #[serde(default)]
+    pub late_ms: u64,
 }
+
+/// What of a second may be late.
+const LATE_MS_EACH: u64 = 1_000 - RoundValidity::PERMILLE_MIN;
 
 impl RoundValidity {
     /// Below this a round is not valid, in thousandths.
@@ -26,6 +33,7 @@ impl RoundValidity {
         self.valid_seconds = self.valid_seconds.saturating_add(other.valid_seconds);
         self.due = self.due.saturating_add(other.due);
         self.void = self.void.saturating_add(other.void);
+        self.late_ms = self.late_ms.saturating_add(other.late_ms);
     }
 
     /// Scored seconds that are not valid.
@@ -33,20 +41,31 @@ impl RoundValidity {
         self.seconds.saturating_sub(self.valid_seconds)
     }
 
+    /// Of so many seconds nothing is valid, for nobody played them.
+    pub fn unplayed(seconds: u64) -> RoundValidity {
+        RoundValidity { seconds, late_ms: seconds.saturating_mul(1_000), ..RoundValidity::default() }
+    }
+
+    /// Whether all seconds together were late for too long.
+    pub fn is_late(&self) -> bool {
+        self.late_ms > self.seconds.max(1).saturating_mul(LATE_MS_EACH)
+    }
+
     /// Every second is valid, and nothing is void.
     pub fn is_flawless(&self) -> bool {
         self.invalid_seconds() == 0 && self.void == 0
     }
 
-    /// Whether enough seconds are valid and little enough is void: the answer of pages and rulings.
+    /// Whether enough seconds are valid, and little enough is void or was not on plan: the answer of pages, rulings and commands.
     ///
     /// One second that is not valid is let pass in rounds of less than 100 s, for this is measured in whole seconds: a gap of 21 ms
-    /// makes one not valid, and would be more than one part in a hundred of any shorter round. It hides no more than one second:
-    /// whoever stands still for longer has each of those seconds marked, and what is void for it is counted beside.
+    /// makes one not valid, and would be more than one part in a hundred of any shorter round. It hides no long gap: of all seconds
+    /// together no more may have been late than of one that is valid.
     pub fn is_valid(&self) -> bool {
         let enough = |part: u64, whole: u64| part.saturating_mul(1_000) >= whole.saturating_mul(Self::PERMILLE_MIN);
         (self.invalid_seconds() <= 1 || enough(self.valid_seconds, self.seconds))
             && enough(self.due.saturating_sub(self.void), self.due)
+            && !self.is_late()
     }
 }
 
@@ -56,12 +75,27 @@ mod tests {
 
     #[test]
     fn a_round_is_valid_from_99_of_100_on_and_one_second_is_let_pass() {
-        let of = |seconds, valid_seconds, due, void| RoundValidity { seconds, valid_seconds, due, void }.is_valid();
+        let counts = |seconds, valid_seconds, due, void| RoundValidity {
+            seconds,
+            valid_seconds,
+            due,
+            void,
+            ..RoundValidity::default()
+        };
+        let of = |seconds, valid_seconds, due, void| counts(seconds, valid_seconds, due, void).is_valid();
         assert!(of(0, 0, 0, 0) && of(10, 9, 100, 1) && of(99, 98, 0, 0) && of(1_000, 990, 1_000_000, 10_000));
         assert!(!of(10, 8, 100, 0) && !of(199, 197, 0, 0) && !of(1_000, 989, 100, 0) && !of(10, 10, 100, 2));
-        let mut sum = RoundValidity { seconds: 5, valid_seconds: 5, due: 10, void: 0 };
-        sum.add(RoundValidity { seconds: 5, valid_seconds: 3, due: 10, void: 4 });
-        assert_eq!(sum, RoundValidity { seconds: 10, valid_seconds: 8, due: 20, void: 4 });
+        // The second that is let pass was a little late, not wholly: of a minute 600 ms may be.
+        let late = |seconds, valid_seconds, late_ms| {
+            RoundValidity { late_ms, ..counts(seconds, valid_seconds, 0, 0) }.is_valid()
+        };
+        assert!(late(10, 9, 21) && late(60, 59, 600) && late(100, 99, 1_000) && late(0, 0, 10));
+        assert!(
+            !late(60, 59, 601) && !late(99, 98, 1_000) && !late(0, 0, 11) && !RoundValidity::unplayed(1).is_valid()
+        );
+        let mut sum = RoundValidity { late_ms: 3, ..counts(5, 5, 10, 0) };
+        sum.add(RoundValidity { late_ms: 1_000, ..counts(5, 3, 10, 4) });
+        assert_eq!(sum, RoundValidity { late_ms: 1_003, ..counts(10, 8, 20, 4) });
         assert_eq!(sum.invalid_seconds(), 2);
     }
 }

@@ -78,6 +78,10 @@ fn past(params: &mut CertificateParams) {
     params.not_after = rcgen::date_time_ymd(2021, 1, 1);
 }
 
+fn another(params: &mut CertificateParams) {
+    params.distinguished_name.push(DnType::CommonName, "another root of the test");
+}
+
 /// What a server shows, its key, and whom the client trusts.
 struct Shown {
     chain: Vec<CertificateDer<'static>>,
@@ -130,6 +134,7 @@ type Row = (&'static str, &'static str, fn() -> Shown, Takes);
 const EXPIRED: &str = "the certificate has expired";
 const OTHER_NAME: &str = "for another name";
 const NOBODY_TRUSTED: &str = "nobody trusted has signed";
+const ISSUER: &str = "not signed by the authority that it names";
 const CHAIN: &str = "may not sign the one below it";
 const PURPOSE: &str = "must hold server authentication";
 const KEY: &str = "has not signed the handshake by the key of its certificate";
@@ -155,7 +160,7 @@ fn with_address(address: &str) -> Shown {
     by_root(&leaf(&[], |params| params.subject_alt_names = vec![SanType::IpAddress(address)]))
 }
 
-const ROWS: [Row; 44] = [
+const ROWS: [Row; 45] = [
     // Names.
     ("the host itself", HOST, || with_name(HOST), ALL),
     ("another host", HOST, || with_name("other.example"), nobody(OTHER_NAME)),
@@ -272,8 +277,14 @@ const ROWS: [Row; 44] = [
     (
         "nobody trusted",
         HOST,
-        || Shown { trusted: Signer::root(|_| {}).pem, ..by_root(&leaf(&[HOST], |_| {})) },
+        || Shown { trusted: Signer::root(another).pem, ..by_root(&leaf(&[HOST], |_| {})) },
         nobody(NOBODY_TRUSTED),
+    ),
+    (
+        "signed by another authority than the trusted one of that name",
+        HOST,
+        || Shown { trusted: Signer::root(|_| {}).pem, ..by_root(&leaf(&[HOST], |_| {})) },
+        nobody(ISSUER),
     ),
     // An authority's own certificate as a server's.
     ("signed by itself, and trusted as such", HOST, || own(|params| params.is_ca = IsCa::NoCa), ALL),

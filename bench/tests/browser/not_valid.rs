@@ -40,7 +40,7 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         let mut health = seen.into_iter().find_map(|seen| seen.health).expect("a generator plays");
         assert!(health.round.is_some(), "it plays the round");
         (health.id, health.stream) = ("late-one".to_owned(), Some(StreamId::from_bits(1)));
-        health.validity = RoundValidity { seconds: 100, valid_seconds: 50, due: 1_000, void: 500 };
+        health.validity = RoundValidity { seconds: 100, valid_seconds: 50, due: 1_000, void: 500, late_ms: 50_000 };
         scoreboard.write_health(CONTEST, &health).expect("Redis answers");
         let shown = "!document.querySelector('[data-validity]').hidden";
         for browser in [&team, &admin] {

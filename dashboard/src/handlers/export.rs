@@ -85,6 +85,7 @@ pub async fn rounds_csv(depot: &mut Depot, res: &mut Response) -> Result<(), Req
         "void",
         "valid",
         "ruling",
+        "late_ms",
     ];
     let mut table = Table::new(&head);
     for round in app.accounts.rounds().await? {
@@ -102,6 +103,7 @@ pub async fn rounds_csv(depot: &mut Depot, res: &mut Response) -> Result<(), Req
             of(|validity| validity.void),
             number(validity.map(|validity| validity.is_valid())),
             number(round.ruling),
+            of(|validity| validity.late_ms),
         ]);
     }
     note(&app, depot, "rounds").await?;

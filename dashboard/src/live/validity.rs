@@ -106,7 +106,7 @@ impl HeardValidity {
     /// Of all together. None: nobody has said anything, and nobody was to.
     pub fn sum(&self) -> Option<RoundValidity> {
         let told = self.heard.values().map(|heard| heard.validity);
-        let unplayed = RoundValidity { seconds: self.unplayed_seconds, ..RoundValidity::default() };
+        let unplayed = RoundValidity::unplayed(self.unplayed_seconds);
         told.chain((self.unplayed_seconds > 0).then_some(unplayed)).reduce(|mut sum, one| {
             sum.add(one);
             sum
@@ -250,11 +250,12 @@ mod tests {
     }
 
     fn validity(seconds: u64, valid_seconds: u64) -> RoundValidity {
-        RoundValidity { seconds, valid_seconds, due: 1_000 * seconds, void: 10 * (seconds - valid_seconds) }
+        let invalid = seconds - valid_seconds;
+        RoundValidity { seconds, valid_seconds, due: 1_000 * seconds, void: 10 * invalid, late_ms: 20 * invalid }
     }
 
     fn and_missing(played: RoundValidity, missing: u64) -> RoundValidity {
-        RoundValidity { seconds: played.seconds + missing, ..played }
+        RoundValidity { seconds: played.seconds + missing, late_ms: played.late_ms + 1_000 * missing, ..played }
     }
 
     fn plays(id: &str, stream: u128, validity: RoundValidity) -> SeenGenerator {
@@ -274,11 +275,17 @@ mod tests {
             None,
             UtcUs::EPOCH,
         );
-        assert_eq!(heard.sum(), Some(RoundValidity { seconds: 20, valid_seconds: 18, due: 20_000, void: 20 }));
+        assert_eq!(
+            heard.sum(),
+            Some(RoundValidity { seconds: 20, valid_seconds: 18, due: 20_000, void: 20, late_ms: 40 })
+        );
         // One is silent, the other was killed and has a new stream.
         let silent = SeenGenerator { id: "g2".to_owned(), beat: UtcUs(1), health: None, waiting: None };
         heard.look(Some(&alone(ROUND)), &[plays("g1", 4, validity(3, 2)), silent], None, UtcUs::EPOCH);
-        assert_eq!(heard.of(ROUND), Some(RoundValidity { seconds: 23, valid_seconds: 20, due: 23_000, void: 30 }));
+        assert_eq!(
+            heard.of(ROUND),
+            Some(RoundValidity { seconds: 23, valid_seconds: 20, due: 23_000, void: 30, late_ms: 60 })
+        );
         assert_eq!(heard.of(RoundId::from_bits(8)), None);
         heard.look(Some(&alone(RoundId::from_bits(8))), &[plays("g1", 4, validity(3, 2))], None, UtcUs::EPOCH);
         assert_eq!(heard.sum(), None, "another round begins at nothing");
@@ -295,7 +302,10 @@ mod tests {
         let mut heard = HeardValidity::default();
         // The first one is newer than its word in Redis, the second is gone, the third is of an older version.
         heard.look(Some(&alone(ROUND)), &[plays("g1", 1, validity(9, 8))], Some(&totals), UtcUs(SECOND));
-        assert_eq!(heard.sum(), Some(RoundValidity { seconds: 19, valid_seconds: 14, due: 19_000, void: 50 }));
+        assert_eq!(
+            heard.sum(),
+            Some(RoundValidity { seconds: 19, valid_seconds: 14, due: 19_000, void: 50, late_ms: 100 })
+        );
         let told = heard.now(&Audience::Admin, true, None, UtcUs(2 * SECOND)).expect("something was heard");
         assert_eq!(told.causes.expect("an organiser").late_generators, [GONE, "g1"]);
         // What was so before we came is no news.
@@ -457,7 +467,7 @@ mod tests {
             UtcUs::EPOCH,
         );
         let told = |audience| serde_json::to_value(heard.now(&audience, true, Some(4), UtcUs::EPOCH)).expect("JSON");
-        let public = json!({ "valid": false, "seconds": 20, "valid_seconds": 14, "due": 20_000, "void": 60, "unplayed_seconds": 0,
+        let public = json!({ "valid": false, "seconds": 20, "valid_seconds": 14, "due": 20_000, "void": 60, "late_ms": 120, "unplayed_seconds": 0,
                     "warn": true });
         assert_eq!(told(Audience::Public), public);
         assert_eq!(told(Audience::Owner("u3".into())), public);

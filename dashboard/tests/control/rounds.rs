@@ -173,7 +173,7 @@ async fn a_sealed_round_keeps_what_its_generators_said_and_what_redis_holds() {
     let (round, publisher) = stage.play().await;
     let other = RoundId::from_bits(1);
     // Another one than plays this round says nothing about it; who is gone has said its last.
-    let says = |seconds, valid_seconds| RoundValidity { seconds, valid_seconds, due: 1, void: 1 };
+    let says = |seconds, valid_seconds| RoundValidity { seconds, valid_seconds, due: 1, void: 1, late_ms: 2 };
     let said = [("g1", round, says(60, 50)), ("g2", round, says(60, 60)), ("g3", other, says(9, 0))];
     for (stream, (id, of, validity)) in (1..).zip(said) {
         stage.beat(id, |health| {
@@ -193,7 +193,7 @@ async fn a_sealed_round_keeps_what_its_generators_said_and_what_redis_holds() {
     stage.turn().await;
     assert_eq!(stage.control().state, State::Sealed);
     let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
-    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 150, valid_seconds: 139, due: 20, void: 2 }));
+    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 150, valid_seconds: 139, due: 20, void: 2, late_ms: 6 }));
     assert!(kept.wants_ruling());
 }
 
@@ -204,13 +204,13 @@ async fn seconds_in_which_nobody_held_a_share_are_not_valid_in_a_sealed_round() 
     stage.contestant("bob", 8082).await;
     let (round, publisher) = stage.play().await;
     // The only generator was gone after 20 seconds, each of which was valid.
-    let said = RoundValidity { seconds: 20, valid_seconds: 20, due: 17, void: 0 };
+    let said = RoundValidity { seconds: 20, valid_seconds: 20, due: 17, void: 0, late_ms: 0 };
     publisher.note_validity(said);
     publisher.end(2, rows(&[10, 7]), WAIT_MAX).expect("it ends");
     stage.turn().await;
     assert_eq!(stage.control().state, State::Sealed);
     let kept = stage.controller.accounts().round(round).await.expect("rounds").expect("the round");
-    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 60, ..said }));
+    assert_eq!(kept.validity(), Some(RoundValidity { seconds: 60, late_ms: 40_000, ..said }));
     assert!(kept.wants_ruling(), "the organiser is asked");
 }
 
@@ -240,7 +240,7 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     stage.reopen().await;
     assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
 
-    publisher.note_validity(RoundValidity { seconds: 60, valid_seconds: 20, due: 17, void: 0 });
+    publisher.note_validity(RoundValidity { seconds: 60, valid_seconds: 20, due: 17, void: 0, late_ms: 0 });
     publisher.end(2, rows(&[10, 7]), WAIT_MAX).expect("it ends");
     stage.turn().await;
     assert_eq!(stage.control().state, State::Sealed);

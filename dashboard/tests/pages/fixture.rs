@@ -52,7 +52,8 @@ use sailfish::{RenderError, TemplateSimple};
 /// The instant at which all examples stand: 2025-11-23 10:10:00 UTC, in milliseconds.
 pub(crate) const NOW_MS: i64 = 1_763_892_600_000;
 /// Of a round in which our own machine was late.
-const NOT_VALID: RoundValidity = RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 1_680_000, void: 20_412 };
+const NOT_VALID: RoundValidity =
+    RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 1_680_000, void: 20_412, late_ms: 9_000 };
 const START_MS: i64 = NOW_MS - 600_000;
 
 /// Where the organiser keeps what contestants take.

@@ -11,7 +11,7 @@ use flowtest_testkit::WAIT_MAX;
 use serde_json::Value;
 
 const SECOND: u64 = 1_000_000;
-const VALID: RoundValidity = RoundValidity { seconds: 60, valid_seconds: 60, due: 100, void: 0 };
+const VALID: RoundValidity = RoundValidity { seconds: 60, valid_seconds: 60, due: 100, void: 0, late_ms: 0 };
 
 async fn with_endpoint(site: &Site, name: &str) -> User {
     let user = site.contestant(name).await;

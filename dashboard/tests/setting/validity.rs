@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 const ROUND: RoundId = RoundId::from_bits(7);
 const SECOND: u64 = 1_000_000;
-const NOT_VALID: RoundValidity = RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 60_000, void: 1_234 };
+const NOT_VALID: RoundValidity =
+    RoundValidity { seconds: 1_200, valid_seconds: 1_141, due: 60_000, void: 1_234, late_ms: 9_000 };
 /// What of its own a generator says it was.
 const CAUSE: &str = "a worker stood still";
 /// What the banner begins with where it is shown.
@@ -192,7 +193,7 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     assert_eq!(results[0].points, 10, "it stays in the record");
     ada.get("/export/standings.csv").await.says(",\"round 1: voided by the organiser, counts nothing\"\n");
     ada.get("/export/standings.json").await.says("\"rounds_not_valid\":[{\"number\":1,\"ruling\":\"void\"}]");
-    ada.get("/export/rounds.csv").await.says(",1200,1141,60000,1234,false,void\n");
+    ada.get("/export/rounds.csv").await.says(",1200,1141,60000,1234,false,void,9000\n");
     ada.get("/report.html").await.says("<b>Not valid.</b>").says("Ruling: voided by the organiser");
     // Who was wrong says it again, and why.
     bea.follow("/setting/round/ruling", &word("count")).await.says("A reason has 1 to 200 characters");

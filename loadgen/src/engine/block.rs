@@ -8,7 +8,7 @@ use crate::engine::causes::{Causes, OwnTrouble};
 use crate::engine::clock::RunInstant;
 use crate::engine::cost::{Cost, Costliest};
 use crate::engine::index::{ContestantIndex, Key};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{NS_PER_SECOND, Plan};
 use crate::engine::ring::Counters;
 use crate::engine::timeouts::LateWindow;
 use crate::engine::trace::{Samples, Traces, Tracing};
@@ -25,7 +25,7 @@ pub struct Meter {
     pub late: u64,
     /// Of these, what counts for nobody: known when it has its outcome. It is among `own_fault` too.
     pub late_void: u64,
-    /// What it took of workers while they never rested.
+    /// What it took of workers while they never rested, of late.
     pub busy: Cost,
 }
 
@@ -84,6 +84,9 @@ impl Counts {
         self.sampled = 0;
     }
 }
+
+/// Trouble that comes so long after a worker has rested again has nothing to do with what filled its time.
+const NEAR_NS: u64 = 10 * NS_PER_SECOND;
 
 /// Windows of lateness that a block holds; what comes then lengthens the last.
 const WINDOWS: usize = 64;
@@ -206,6 +209,8 @@ pub struct Block {
     pub late: Lateness,
     /// What was the matter with us last.
     pub trouble: Option<OwnTrouble>,
+    /// Until when exchanges filled the time of a worker that never rested.
+    pub busy_until: RunInstant,
     /// The last instant at which an exchange was settled.
     pub last: RunInstant,
     /// All that fell due until here has been come to, in this block or before.
@@ -248,8 +253,12 @@ impl Block {
         [&self.scored[contestant.index()], &self.unscored[contestant.index()]]
     }
 
-    /// Whose exchanges took most of the time of workers that never rested.
+    /// Whose exchanges took most of the time of workers that never rested, the last time that they did so. `None`: what was the matter
+    /// with us since is something else.
     pub fn costliest(&self) -> Option<Costliest> {
+        if self.trouble.is_some_and(|trouble| trouble.at > self.busy_until + NEAR_NS) {
+            return None;
+        }
         let each = self.scored.iter().zip(&self.unscored).map(|(scored, unscored)| {
             let mut cost = scored.meter.busy;
             cost.add(unscored.meter.busy);
@@ -268,6 +277,10 @@ impl Block {
     /// Adds what a worker counted. Counters, traces and samples are the worker's own and are not merged here.
     pub fn merge(&mut self, other: &Block) {
         self.grow(other.scored.len());
+        if other.scored.iter().chain(&other.unscored).any(|counts| counts.meter.busy.ns > 0) {
+            self.scored.iter_mut().chain(&mut self.unscored).for_each(|counts| counts.meter.busy.fade());
+            self.busy_until = self.busy_until.max(other.until);
+        }
         for (ours, theirs) in self.scored.iter_mut().zip(&other.scored) {
             ours.merge(theirs);
         }
@@ -357,6 +370,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::causes::OwnCause;
 
     #[test]
     fn nothing_is_lost_when_the_collector_comes_late() {
@@ -375,5 +389,42 @@ mod tests {
         receiver.drain(|block| sum.merge(block));
         last.join().unwrap();
         assert_eq!(sum.scored[0].row.tally.due, 100);
+    }
+
+    #[test]
+    fn whoever_filled_a_workers_time_last_is_named_and_nobody_for_what_came_much_later() {
+        const SECOND: u64 = NS_PER_SECOND;
+        let at = |ns: u64| RunInstant::from_ns(ns);
+        let mut sum = Block::new(2, Tracing::Off);
+        // In a second of ten intervals somebody takes all of a worker's time.
+        let fill = |sum: &mut Block, second: u64, who: usize, ns: u64| {
+            for interval in 1..=10 {
+                let mut block = Block::new(2, Tracing::Off);
+                block.until = at(second * SECOND + interval * SECOND / 10);
+                block.scored[who].meter.busy = Cost { ns, requests: 10 };
+                block.note_trouble(Some(OwnTrouble {
+                    is_void: true,
+                    at: block.until,
+                    cause: OwnCause::Late(LateCause::Busy),
+                }));
+                sum.merge(&block);
+            }
+        };
+        let told = |sum: &Block| sum.costliest().map(|most| (most.contestant.index(), most.time_percent));
+        for second in 0..60 {
+            fill(&mut sum, second, 0, 90_000_000);
+        }
+        assert_eq!(told(&sum), Some((0, 100)));
+        fill(&mut sum, 100, 1, 90_000_000);
+        fill(&mut sum, 101, 1, 90_000_000);
+        assert!(told(&sum).is_some_and(|(who, percent)| who == 1 && percent > 60), "{:?}", told(&sum));
+        // A worker stood still, which is no fault of theirs.
+        let mut block = Block::new(2, Tracing::Off);
+        for (second, is_told) in [(111, true), (113, false)] {
+            let cause = OwnCause::Late(LateCause::Gap);
+            block.note_trouble(Some(OwnTrouble { is_void: true, at: at(second * SECOND), cause }));
+            sum.merge(&block);
+            assert_eq!(sum.costliest().is_some(), is_told, "{second}");
+        }
     }
 }

@@ -307,6 +307,12 @@ impl Connection {
         }
         if self.on_wire > 0 && !self.reader.is_between_responses() {
             self.fail_first(Failure::Tls, &received, timeouts, sink);
+        } else if self.on_wire > 0 && self.answered == 0 {
+            // Nothing was read of its answer either, and it is not sent once more.
+            self.fail_first(Failure::Tls, &received, timeouts, sink);
+            if self.on_wire == 0 {
+                return Step::Close;
+            }
         }
         self.on_lost(Failure::Tls, timeouts, sink)
     }

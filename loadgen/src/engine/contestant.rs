@@ -14,7 +14,7 @@ use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot, Table};
 use crate::engine::pacer::{Due, Takes};
 use crate::engine::plan::{AddressCounts, ContestantPlan, NS_PER_US, Plan, Target, TlsServer, TrafficMode};
 use crate::engine::timeouts::Timeouts;
-use crate::engine::tls::{Allowance, Remembering, Tls};
+use crate::engine::tls::{Allowance, KEPT_BEYOND_MAX, KEPT_USUAL, Remembering, Tls};
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Observed, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
@@ -41,31 +41,27 @@ const LOOKS_PART: u64 = 25;
 const LOOK_NS_MAX: u64 = 10_000_000;
 const LOOKS_IN_ONE_GO: u64 = 3;
 
-/// Messages after a handshake, over all its connections, that a contestant may have looked at in a turn: a millisecond.
-const MESSAGES_PER_TURN: u32 = 32;
-
-/// Records of a few bytes that a contestant may have opened in a turn: as many as take a millisecond or two, and four for each request
-/// that may be in flight here, for some servers write head, body and end of an answer each for itself; but never more than take five
-/// milliseconds, half of what makes a turn late.
-const SHORT_RECORDS_MIN: u32 = 4096;
-const SHORT_RECORDS_EACH: u32 = 4;
-const SHORT_RECORDS_MAX: u32 = 12_288;
-
-fn short_records_per_turn(slots: usize, pipeline: u32) -> u32 {
-    let in_flight = (slots as u32).saturating_mul(pipeline);
-    in_flight.saturating_mul(SHORT_RECORDS_EACH).clamp(SHORT_RECORDS_MIN, SHORT_RECORDS_MAX)
-}
-
-/// What a connection usually keeps of a handshake, at the most: three times what common chains of certificates have. More than that
-/// it may keep while all of its contestant together have no more than the other, which a hundred at the limit of 72 KiB would.
-pub const KEPT_USUAL: usize = 16 << 10;
-pub const KEPT_MAX: usize = 4 << 20;
-
 /// Samples that one contestant may leave in a block.
 const SAMPLES_EACH: u32 = 4;
 
 /// The longest time that a trace can say: over an hour.
 const TRACED_US_MAX: u64 = NEVER_SENT as u64 - 1;
+
+/// What was looked at in a turn of what comes after handshakes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LookedAt {
+    pub messages: u32,
+    /// Records of a few bytes.
+    pub short_records: u32,
+}
+
+impl LookedAt {
+    /// So much might be before, and so much still may.
+    pub fn add(&mut self, before: Allowance, after: Allowance) {
+        self.messages += before.messages - after.messages;
+        self.short_records += before.short_records - after.short_records;
+    }
+}
 
 /// A contestant's part of a worker.
 #[derive(Debug)]
@@ -96,10 +92,8 @@ pub struct Contestant {
     bytes: usize,
     /// Connections begun in a turn.
     opens: u32,
-    /// Messages after handshakes, and records of a few bytes, looked at in a turn; and how many of the latter may be.
-    messages: u32,
-    short_records: u32,
-    short_records_per_turn: u32,
+    /// In a turn.
+    looked_at: LookedAt,
     /// Slots that wait for their turn to open a connection, in order, each once.
     later: VecDeque<LocalSlot>,
     deferred: Table<LocalSlot, bool>,
@@ -126,9 +120,9 @@ pub struct Contestant {
     pub has_tls: bool,
     /// Of each slot whose connection speaks it.
     pub tls: Table<LocalSlot, Option<Box<Tls>>>,
-    /// Bytes that each keeps of handshakes, as far as that is known, and all together.
+    /// Bytes that each keeps of what the peer has said, as far as that is known, and what all together keep beyond the usual.
     kept: Table<LocalSlot, usize>,
-    kept_in_all: usize,
+    kept_beyond: usize,
     /// What connections begin with: the plan's configuration with sessions of this contestant and worker alone.
     tls_config: Option<Remembering>,
     /// What steps of handshakes took beyond its part of the turns since, in nanoseconds, and the turn that this is of.
@@ -161,9 +155,7 @@ impl Contestant {
             turn: 0,
             bytes: 0,
             opens: 0,
-            messages: 0,
-            short_records: 0,
-            short_records_per_turn: short_records_per_turn(slots, plan.pipeline_max()),
+            looked_at: LookedAt::default(),
             later: VecDeque::with_capacity(slots),
             deferred: Table::filled(false, slots),
             next_address: index.index(),
@@ -179,7 +171,7 @@ impl Contestant {
             has_tls: false,
             tls: (0..slots).map(|_| None).collect(),
             kept: Table::filled(0, slots),
-            kept_in_all: 0,
+            kept_beyond: 0,
             tls_config: None,
             shaken_ns: 0,
             shaken_turn: 0,
@@ -219,7 +211,7 @@ impl Contestant {
     fn enter_turn(&mut self, turn: u64) {
         if self.turn != turn {
             (self.turn, self.bytes, self.opens) = (turn, 0, 0);
-            (self.messages, self.short_records) = (0, 0);
+            self.looked_at = LookedAt::default();
         }
     }
 
@@ -231,19 +223,16 @@ impl Contestant {
         self.bytes
     }
 
-    /// What may still be looked at in this turn of what comes after handshakes.
-    pub fn allowance(&mut self, turn: u64) -> Allowance {
-        self.enter_turn(turn);
-        Allowance {
-            messages: MESSAGES_PER_TURN - self.messages,
-            short_records: self.short_records_per_turn - self.short_records,
-        }
+    /// How many bytes have.
+    #[inline]
+    pub fn received(&mut self, turn: u64) -> usize {
+        self.on_received(turn, 0)
     }
 
-    /// So much was before, and so much still may.
-    pub fn on_looked_at(&mut self, before: Allowance, after: Allowance) {
-        self.messages += before.messages - after.messages;
-        self.short_records += before.short_records - after.short_records;
+    /// What was looked at in this turn of what comes after its handshakes.
+    pub fn looked_at(&mut self, turn: u64) -> &mut LookedAt {
+        self.enter_turn(turn);
+        &mut self.looked_at
     }
 
     /// Connections that it has begun in this turn.
@@ -292,17 +281,29 @@ impl Contestant {
         }
     }
 
-    /// The slot's connection may keep another number of bytes of handshakes now.
+    /// The slot's connection may keep another number of bytes of what the peer has said now. Whether that is more than it was, and more
+    /// than it may keep.
     #[inline]
-    pub fn count_kept(&mut self, local: LocalSlot) {
+    pub fn count_kept(&mut self, local: LocalSlot) -> bool {
         let kept = self.tls[local].as_ref().map_or(0, |tls| tls.kept());
-        self.kept_in_all = self.kept_in_all - std::mem::replace(&mut self.kept[local], kept) + kept;
+        let before = std::mem::replace(&mut self.kept[local], kept);
+        let beyond = |kept: usize| kept.saturating_sub(KEPT_USUAL);
+        self.kept_beyond = self.kept_beyond - beyond(before) + beyond(kept);
+        kept > before && kept > KEPT_USUAL && self.kept_beyond > KEPT_BEYOND_MAX
     }
 
-    /// Whether that is more than it may keep.
+    /// The slot's connection keeps too much: it says and hears nothing more.
+    pub fn keep_nothing(&mut self, local: LocalSlot) {
+        if let Some(tls) = &mut self.tls[local] {
+            tls.end();
+        }
+        self.count_kept(local);
+    }
+
+    /// Whether records of the slot's connection wait for a turn that has time for them.
     #[inline]
-    pub fn keeps_too_much(&self, local: LocalSlot) -> bool {
-        self.kept[local] > KEPT_USUAL && self.kept_in_all > KEPT_MAX
+    pub fn is_behind(&self, local: LocalSlot) -> bool {
+        self.has_tls && self.tls[local].as_ref().is_some_and(|tls| tls.is_behind())
     }
 
     /// A step of a handshake is wanted; whether it is the first one of this turn.
@@ -736,12 +737,6 @@ const _: () = assert!(
 mod tests {
     use super::*;
     use crate::engine::http::RequestTemplate;
-
-    #[test]
-    fn short_records_make_no_turn_late_however_many_connections_there_are() {
-        let of = short_records_per_turn;
-        assert_eq!([of(64, 1), of(400, 4), of(400, 16), of(40_000, 64)], [4_096, 6_400, 12_288, 12_288]);
-    }
 
     fn targets(silent: &[bool]) -> Vec<Target> {
         let target = |(index, is_silent): (usize, &bool)| {

@@ -1,4 +1,4 @@
-//! What contestants take of a worker's time in open phases, by what was measured of requests, receives, bytes and connections. Pure.
+//! What contestants take of a worker's time in open phases, by what was measured of requests, receives, bytes, records and connections. Pure.
 //!
 //! Nobody is held back by it (docs/decisions/0018-no-parts-in-open-phases.md): where a worker never rested, it says whose exchanges filled its time.
 
@@ -10,13 +10,21 @@ pub const REQUEST_NS: u64 = 5_000;
 const RECEIVE_NS: u64 = 1_000;
 const KILOBYTE_NS: u64 = 650;
 pub const CONNECTION_NS: u64 = 35_000;
+/// What opening a record of TLS costs beside its bytes, as bytes of an answer.
+pub const RECORD_AS_BYTES: usize = 512;
 /// What a step of a handshake of TLS is taken to have cost at the most: it is measured, and may have been interrupted.
 const HANDSHAKE_NS_MAX: u64 = 4_000_000;
 
 /// Of a receive of so many bytes.
 #[inline]
-pub fn receive_ns(bytes: usize) -> u64 {
+pub const fn receive_ns(bytes: usize) -> u64 {
     RECEIVE_NS + bytes as u64 * KILOBYTE_NS / 1_000
+}
+
+/// Of so many records, beside their bytes.
+#[inline]
+pub const fn records_ns(records: usize) -> u64 {
+    (records * RECORD_AS_BYTES) as u64 * KILOBYTE_NS / 1_000
 }
 
 /// Of a step of a handshake that took so long.
@@ -31,10 +39,20 @@ pub struct Cost {
     pub requests: u64,
 }
 
+/// Of what was taken before, this part is let go whenever an interval comes in which a worker never rested: what is told is of the last
+/// second or two.
+const FADING: u64 = 16;
+
 impl Cost {
     pub fn add(&mut self, other: Cost) {
         self.ns += other.ns;
         self.requests += other.requests;
+    }
+
+    /// It is of an interval before the one that comes.
+    pub fn fade(&mut self) {
+        self.ns -= self.ns.div_ceil(FADING);
+        self.requests -= self.requests.div_ceil(FADING);
     }
 }
 
@@ -64,6 +82,11 @@ impl Costs {
     #[inline]
     pub fn on_received(&mut self, index: ContestantIndex, bytes: usize) {
         self.add(index, Cost { ns: receive_ns(bytes), requests: 0 });
+    }
+
+    #[inline]
+    pub fn on_records(&mut self, index: ContestantIndex, records: usize) {
+        self.add(index, Cost { ns: records_ns(records), requests: 0 });
     }
 
     pub fn on_opening(&mut self, index: ContestantIndex) {

@@ -7,10 +7,10 @@
 //! needs less than others gets all it needs, and time that nobody else wants is not lost. When all would take more than the
 //! quantum it grows, for then its size is no matter of fairness, and few long turns cost less than many short ones.
 //!
-//! What a request costs is what the contestant's last ones did, by what was measured of sends, receives, bytes and connects.
+//! What a request costs is what the contestant's last ones did, by what was measured of sends, receives, bytes, records and connects.
 
 use crate::engine::clock::RunInstant;
-use crate::engine::cost::{CONNECTION_NS, REQUEST_NS, handshake_ns, receive_ns};
+use crate::engine::cost::{CONNECTION_NS, REQUEST_NS, handshake_ns, receive_ns, records_ns};
 use crate::engine::index::{ContestantIndex, Table};
 
 /// What the contestants of a turn may use together, at least.
@@ -151,6 +151,11 @@ impl Quantum {
         self.uses[index].spent += receive_ns(bytes);
     }
 
+    #[inline]
+    pub fn on_records(&mut self, index: ContestantIndex, records: usize) {
+        self.uses[index].spent += records_ns(records);
+    }
+
     pub fn on_handshake(&mut self, index: ContestantIndex, took_ns: u64) {
         self.uses[index].spent += handshake_ns(took_ns);
     }
@@ -211,6 +216,13 @@ mod tests {
         }
         let cost = quantum.uses[large()].request_ns();
         assert!((70_000..80_000).contains(&cost), "{cost}");
+        // So do a hundred records of TLS, few bytes as they have.
+        for _ in 0..1_000 {
+            quantum.on_begun(MODEST, 1);
+            quantum.on_records(MODEST, 100);
+        }
+        let cost = quantum.uses[MODEST].request_ns();
+        assert!((35_000..42_000).contains(&cost), "{cost}");
         // By and by it is what they are now.
         quantum.on_begun(large(), 1_000);
         for _ in 0..10 {

@@ -10,6 +10,15 @@ use crate::engine::tls;
 /// Room for what a handshake sends at once, most often: a hello with a ticket.
 const TLS_AREA_BYTES_MIN: usize = 1024;
 
+/// Receive buffers of a worker, and how long each is. One in flight: an answer fits a small buffer, and all of them fit the L2 cache.
+/// More in flight come in bursts.
+const FOR_ONE: (u16, usize) = (512, 2048);
+const FOR_MORE: (u16, usize) = (256, 8192);
+
+/// What a worker can receive in a turn.
+pub const RECEIVED_MAX: usize = FOR_MORE.0 as usize * FOR_MORE.1;
+const _: () = assert!(RECEIVED_MAX >= FOR_ONE.0 as usize * FOR_ONE.1);
+
 /// How many slots a worker needs, and how large.
 pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
     let spread = Spread::new(plan.places() as u64);
@@ -18,8 +27,7 @@ pub fn sizes(plan: &Plan, worker: u32) -> Sizes {
     let request = plan.contestants.iter().map(|contestant| contestant.request.len()).max().unwrap_or(0);
     let request = request + plan.request_spare;
     let pipeline = plan.pipeline_max() as usize;
-    // One in flight: an answer fits a small buffer, and all of them fit the L2 cache. More in flight come in bursts.
-    let (buffers, buffer_bytes) = if pipeline == 1 { (512, 2048) } else { (256, 8192) };
+    let (buffers, buffer_bytes) = if pipeline == 1 { FOR_ONE } else { FOR_MORE };
     let area_bytes = if plan.may_speak_tls() {
         tls::Layout::room(request.max(1), pipeline).max(TLS_AREA_BYTES_MIN)
     } else {

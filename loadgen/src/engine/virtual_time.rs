@@ -3,7 +3,6 @@
 use crate::engine::block::{self, Block};
 use crate::engine::causes::{Cause, OwnCause};
 use crate::engine::clock::PlanInstant;
-use crate::engine::contestant::{KEPT_MAX, KEPT_USUAL};
 use crate::engine::control::WorkerControl;
 use crate::engine::http::RequestTemplate;
 use crate::engine::index::{ContestantIndex, Key};
@@ -13,7 +12,7 @@ use crate::engine::schedule::Schedule;
 use crate::engine::sizes::sizes;
 use crate::engine::spread::Spread;
 use crate::engine::timeouts::LateWindow;
-use crate::engine::tls::{TlsReason, tests as tls};
+use crate::engine::tls::{KEPT_BEYOND_MAX, KEPT_USUAL, TlsReason, tests as tls};
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use flowtest_contract::histogram::bucket_last;
@@ -114,10 +113,16 @@ struct Played {
     goodbyes: u64,
     /// What we refused a server by.
     alerts: Vec<rustls::AlertDescription>,
-    /// The most bytes that handshakes kept at the end of a turn.
+    /// The most bytes that connections kept of what servers have said, at the end of a turn.
     kept_max: usize,
     /// (contestant, intended instant in µs) of each trace.
     intended: Vec<(u16, UtcUs)>,
+}
+
+impl Played {
+    fn has_cause(&self, reason: TlsReason) -> bool {
+        self.block.causes.as_slice().iter().any(|counted| counted.cause == Cause::Tls(Some(reason)))
+    }
 }
 
 impl Script {
@@ -606,11 +611,28 @@ fn what_handshakes_of_one_contestant_keep_has_an_end_however_many_there_are() {
     (script.phases[0].connections, script.phases[0].end) = (200, START + 100 * MS);
     let played = script.play();
     // Each has sent 48 KiB before it is ended for more.
-    let most = KEPT_MAX + 200 * KEPT_USUAL;
-    assert!((KEPT_MAX / 2..most).contains(&played.kept_max), "{}", played.kept_max);
+    let most = KEPT_BEYOND_MAX + 200 * KEPT_USUAL;
+    assert!((KEPT_BEYOND_MAX / 2..most).contains(&played.kept_max), "{}", played.kept_max);
     let [good, endless] = played.tallies[..] else { panic!("two") };
     assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
     assert!(endless.tls >= 200 && endless.failures() == endless.due, "{endless:?}");
+    assert!(played.has_cause(TlsReason::Kept), "{:?}", played.block.causes);
+}
+
+#[test]
+fn chains_of_connections_that_are_made_are_counted_with_those_of_handshakes() {
+    let mut script = Script::new(&[HONEST; 2], Load::Closed { pipeline: 1 });
+    let long = Shakes { names: 1_700, ..Shakes::AS_USUAL };
+    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, long]);
+    // 34 bytes a name: some hundred such chains are more than all may have.
+    (script.phases[0].connections, script.phases[0].end) = (120, START + 100 * MS);
+    let played = script.play();
+    assert!(played.kept_max < KEPT_BEYOND_MAX + 121 * KEPT_USUAL, "{}", played.kept_max);
+    let [good, long] = played.tallies[..] else { panic!("two") };
+    assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
+    // Those that are made go on, and the others are told why there are no more.
+    assert!(long.tls > 0 && long.token_right > 50, "{long:?}");
+    assert!(played.has_cause(TlsReason::Kept), "{:?}", played.block.causes);
 }
 
 #[test]
@@ -629,21 +651,43 @@ fn whoever_ends_many_handshakes_at_once_makes_us_late_for_nobody() {
     }
 }
 
-#[test]
-fn whoever_writes_large_answers_byte_by_byte_on_many_connections_ends_them_and_makes_us_late_for_nobody() {
-    let mut script = Script::new(&[HONEST, Character::Large { body: 4_000 }], Load::Closed { pipeline: 1 });
+/// Beside an honest server so many others that write each byte of an answer as a record.
+fn beside_bytewise(others: usize, character: Character, connections: u32) -> Played {
+    let mut script = Script::new(&[vec![HONEST], vec![character; others]].concat(), Load::Closed { pipeline: 1 });
     let bytewise = Shakes { manner: Handshaking::Bytewise, ..Shakes::AS_USUAL };
-    (script.tls, script.handshakes) = (Speaks::Tls(tls::Version::Tls13), vec![Shakes::AS_USUAL, bytewise]);
-    (script.phases[0].connections, script.phases[0].end) = (64, START + 100 * MS);
+    script.tls = Speaks::Tls(tls::Version::Tls13);
+    script.handshakes = [vec![Shakes::AS_USUAL], vec![bytewise; others]].concat();
+    (script.phases[0].connections, script.phases[0].end) = (connections, START + 40 * MS);
     // So long each takes us: those of all buffers together 18 ms.
     script.record_ns = 400;
     let played = script.play();
-    let [good, bytewise] = played.tallies[..] else { panic!("two") };
-    assert!(good.due > 500 && good.points(&Rules::default()) == 200 * i128::from(good.due), "{good:?}");
-    assert_eq!(played.block.counters.stalls, 0, "{bytewise:?}");
-    let mut why = played.block.causes.as_slice().iter().map(|counted| counted.cause);
-    assert!(why.any(|why| why == Cause::Tls(Some(TlsReason::ShortRecords))), "{:?}", played.block.causes);
-    assert!(bytewise.tls > 0, "{bytewise:?}");
+    assert_eq!(played.block.counters.stalls, 0);
+    // Each of its connections has its turn again and again.
+    let good = played.tallies[0];
+    assert!(good.due > 2 * u64::from(connections), "{good:?}");
+    assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
+    played
+}
+
+#[test]
+fn whoever_writes_large_answers_byte_by_byte_on_many_connections_ends_them_and_makes_us_late_for_nobody() {
+    let played = beside_bytewise(1, Character::Large { body: 5_000 }, 64);
+    // What waits to be opened is more than it may keep.
+    let bytewise = played.tallies[1];
+    assert!(bytewise.tls > 0 && played.has_cause(TlsReason::ShortRecords), "{bytewise:?} {:?}", played.block.causes);
+}
+
+#[test]
+fn whoever_writes_byte_by_byte_is_read_later_and_in_order_and_makes_us_late_for_nobody_however_many_do_it() {
+    // A thousand records an answer, of a hundred connections at once; and the end of a connection that comes before its last answer is
+    // opened.
+    for character in [Character::Large { body: 1_000 }, Character::ClosesAfter { answers: 2, says_so: false }] {
+        let played = beside_bytewise(8, character, 16);
+        for bytewise in &played.tallies[1..] {
+            assert!(bytewise.due >= 16, "{bytewise:?}");
+            assert_eq!(bytewise.points(&Rules::default()), 200 * i128::from(bytewise.due), "{bytewise:?}");
+        }
+    }
 }
 
 #[test]
@@ -718,7 +762,7 @@ fn whoever_changes_its_keys_again_and_again_on_all_connections_ends_some_of_them
     let played = script.play();
     let [good, updating] = played.tallies[..] else { panic!("two") };
     assert_eq!(good.points(&Rules::default()), 200 * i128::from(good.due), "{good:?}");
-    // Eight at once are eighty changes in a turn, of which some thirty are looked at; on each connection they are few.
+    // Eight at once are eighty changes in a turn, of which some fifty are looked at; on each connection they are few.
     assert!(updating.tls > 0 && updating.token_right > 0, "{updating:?}");
 }
 

@@ -16,7 +16,7 @@ use crate::engine::block::{Block, Sender};
 use crate::engine::causes::{OwnCause, OwnTrouble};
 use crate::engine::clock::{PlanInstant, RunInstant};
 use crate::engine::connection::{Connection, State};
-use crate::engine::contestant::{Contestant, OutcomeRecorder, bytes_per_turn, meaning};
+use crate::engine::contestant::{Contestant, LookedAt, OutcomeRecorder, bytes_per_turn, meaning};
 use crate::engine::control::{GoOn, WorkerControl};
 use crate::engine::cost::Costs;
 use crate::engine::index::{ContestantIndex, Key, RingSlot, Table};
@@ -118,6 +118,8 @@ pub struct Worker<K> {
     shakers: [u64; 2],
     /// What all else of the last turn took that did not rest.
     work_ns: u64,
+    /// What was looked at in this turn of what comes after handshakes of all contestants.
+    looked_at: LookedAt,
     /// Slots whose contestant goes on with no handshake yet, among the queued, and when the first of them is looked at again.
     resting: Vec<RingSlot>,
     rested_at: RunInstant,
@@ -202,6 +204,7 @@ impl<K: Kernel> Worker<K> {
             shaking_ns: sealed::shaking_ns(0),
             shakers: [0; 2],
             work_ns: 0,
+            looked_at: LookedAt::default(),
             resting: Vec::new(),
             rested_at: RunInstant::NEVER,
             activity: Activity::Between,
@@ -293,7 +296,7 @@ impl<K: Kernel> Worker<K> {
         &mut self.ring
     }
 
-    /// Bytes that handshakes keep of what servers have said.
+    /// Bytes that connections keep of what servers have said.
     #[cfg(test)]
     pub(crate) fn kept(&self) -> usize {
         self.contestants.iter().flat_map(|contestant| contestant.tls.iter().flatten()).map(|tls| tls.kept()).sum()
@@ -429,7 +432,7 @@ impl<K: Kernel> Worker<K> {
                 let greedy = contestant.on_received(self.turn, buffer.len()) > self.bytes_per_turn;
                 let local = contestant.local(slot);
                 if contestant.has_tls && contestant.tls[local].is_some() {
-                    return self.on_sealed(slot, buffer, greedy);
+                    return self.on_sealed(slot, buffer);
                 }
                 let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
                 let step = contestant.connections[local].on_bytes(

@@ -592,7 +592,12 @@ mod tests {
 
     #[test]
     fn trouble_is_told_once_in_so_long_and_all_of_it_at_the_end() {
-        let counts = |seconds, invalid| RoundValidity { seconds, valid_seconds: seconds - invalid, due: 9, void: 0 };
+        let counts = |seconds, invalid| RoundValidity {
+            seconds,
+            valid_seconds: seconds - invalid,
+            due: 9,
+            ..RoundValidity::default()
+        };
         let (mut told, now) = (ToldOwnFault::default(), Instant::now());
         let cause = Some("a worker stood still");
         // A second that was open when it was told is told again when it is closed.

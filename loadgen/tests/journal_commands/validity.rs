@@ -48,7 +48,8 @@ const OPEN: &str = "rate = 200\nconnections = 9";
 const CLOSED: &str = "connections = 9";
 const GAPS: [(u64, u64); 3] = [(300, 600), (1_300, 1_600), (2_300, 2_600)];
 
-/// What an audit says where Redis holds these counts: seconds, valid ones, due, void.
+/// What an audit says where Redis holds these counts: seconds, valid ones, due, void, and for how long they were late, which older
+/// generators do not say.
 #[track_caller]
 fn audits(stage: &Stage, word: &str, code: i32, part: &str) {
     let field = format!("v:{STREAM}");
@@ -71,7 +72,8 @@ fn a_generator_that_calls_seconds_valid_in_which_it_stood_still_is_found() {
         audits(&stage, "4 4 800 0", 4, "4 of 4 scored seconds are valid: 3 of them were not");
         audits(&stage, "8 4 800 0", 4, "it counts 8 scored seconds, and its plan has 4");
         audits(&stage, "4 5 800 0", 4, "5 of 4 scored seconds are valid: more than there were");
-        audits(&stage, "4 1 800", 4, "is no four counts");
+        audits(&stage, "4 1 800 0 3000", 0, "1 of 4 scored seconds are valid");
+        audits(&stage, "4 1 800", 4, "is no five counts");
         let report = stage.run("audit", &["--json", "-"]).exits(4).json();
         let stream = &report["rounds"][0]["streams"][0];
         assert_eq!((&stream["seconds"], &stream["invalid_least"]), (&SECONDS.into(), &3.into()), "{stream}");

@@ -4,7 +4,7 @@ use flowtest_contest::Endpoint;
 use flowtest_loadgen::admit::trust::Trust;
 use flowtest_loadgen::engine::plan::TlsServer;
 use flowtest_loadgen::engine::step::Step;
-use flowtest_loadgen::engine::tls::{Handshake, Opened, Tls};
+use flowtest_loadgen::engine::tls::{Allowance, Handshake, Opened, Tls};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection};
 use std::io::Write;
@@ -72,14 +72,26 @@ impl Client {
     fn hears(&mut self, bytes: &[u8], cut: usize) -> bool {
         // Also of nothing: what came behind a handshake is told then.
         let pieces: Vec<&[u8]> = if bytes.is_empty() { vec![bytes] } else { bytes.chunks(cut).collect() };
-        pieces.into_iter().all(|piece| {
-            let read = &mut self.read;
-            let opened = self.tls.on_bytes(&mut piece.to_vec(), |plain| {
-                read.extend_from_slice(plain);
-                Step::Go
-            });
-            matches!(opened, Opened::Plain(Step::Go) | Opened::Handshake) && self.shake()
-        })
+        if !pieces.into_iter().all(|piece| self.hears_at_once(piece)) {
+            return false;
+        }
+        while self.tls.is_behind() {
+            if !self.hears_at_once(&[]) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// There is time for one record of a few bytes; the others wait.
+    fn hears_at_once(&mut self, piece: &[u8]) -> bool {
+        let read = &mut self.read;
+        self.tls.allow(Allowance { short_records: 1, ..Allowance::ALL });
+        let opened = self.tls.on_bytes(&mut piece.to_vec(), |plain| {
+            read.extend_from_slice(plain);
+            Step::Go
+        });
+        matches!(opened, Opened::Plain(Step::Go) | Opened::Handshake) && self.shake()
     }
 
     fn meets(&mut self, config: &Arc<ServerConfig>, changes: &[u8], cut: usize) {

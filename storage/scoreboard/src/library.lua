@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 8
+-- library version 9
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -219,12 +219,14 @@ local function put_histograms(keys, args)
   return put_all(keys, args, HISTOGRAMS)
 end
 
--- put_validity(stream, seconds, valid seconds, due, void): how much of what a stream has scored is valid, in place of what it
--- said before. OK, UNKNOWN, CLOSED.
+-- put_validity(stream, seconds, valid seconds, due, void, late ms): how much of what a stream has scored is valid, in place of
+-- what it said before. Generators of before 0.3 do not say the last. OK, UNKNOWN, CLOSED.
 local function put_validity(keys, args)
-  if not one_key(keys) or #args ~= 5 then return wrong('put_validity takes one key, a stream and four counts') end
+  if not one_key(keys) or (#args ~= 5 and #args ~= 6) then
+    return wrong('put_validity takes one key, a stream and five counts')
+  end
   if not is_id(args[1]) then return wrong('put_validity: the stream is no id') end
-  for index = 2, 5 do
+  for index = 2, #args do
     if not count(args[index]) then return wrong('put_validity: a count is no number') end
   end
   local held = redis.call('HMGET', keys[1], 'state', 'q:' .. args[1])

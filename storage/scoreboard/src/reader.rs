@@ -154,7 +154,7 @@ impl<'a> Reading<'a, '_> {
             }
             Some(RoundField::Abandoned(id)) => self.stream(id).abandoned = true,
             Some(RoundField::Validity(id)) => {
-                let validity = read_validity(text).ok_or_else(|| wrong(&"it is no four counts"))?;
+                let validity = read_validity(text).ok_or_else(|| wrong(&"it is no five counts"))?;
                 self.stream(id).validity = Some(validity);
             }
             Some(RoundField::Streams | RoundField::Part(_) | RoundField::HistogramPart(_) | RoundField::Span(..)) => {}
@@ -202,11 +202,19 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-/// How much of a stream is valid, as its field in Redis has it: seconds, valid ones, due, void. None: it is no such text.
+/// How much of a stream is valid, as its field in Redis has it: seconds, valid ones, due, void, and how long was late, which a
+/// generator of before 0.3 does not say. None: it is no such text.
 pub fn read_validity(text: &str) -> Option<RoundValidity> {
     let counts: Option<Vec<u64>> = text.split(' ').map(row::parse_count).collect();
-    let [seconds, valid_seconds, due, void] = counts?[..] else { return None };
-    Some(RoundValidity { seconds, valid_seconds, due, void })
+    match counts?[..] {
+        [seconds, valid_seconds, due, void] => {
+            Some(RoundValidity { seconds, valid_seconds, due, void, ..RoundValidity::default() })
+        }
+        [seconds, valid_seconds, due, void, late_ms] => {
+            Some(RoundValidity { seconds, valid_seconds, due, void, late_ms })
+        }
+        _ => None,
+    }
 }
 
 fn not_counted(field: &str, cause: &dyn Display) -> String {

@@ -7,7 +7,7 @@ use flowtest_contest::State;
 use flowtest_contract::row::Row;
 use flowtest_contract::span::SPANS;
 use flowtest_contract::{StreamId, Tally};
-use flowtest_scoreboard::RoundTotals;
+use flowtest_scoreboard::{RoundTotals, RoundValidity};
 
 const STREAM: &str = "0123456789abcdef0123456789abcdef";
 
@@ -73,6 +73,16 @@ fn rows_with_histograms_beside_them_are_read_as_ever() {
     assert_eq!((stream.seq, stream.histograms_seq, stream.ended), (42, 42, true));
     assert_eq!(totals.contestants["alice"], alice());
     assert_eq!(totals.contestants["bob"], Row::default());
+}
+
+#[test]
+fn how_much_is_valid_is_read_as_ever_and_with_how_long_was_late() {
+    let said = RoundValidity { seconds: 60, valid_seconds: 59, due: 6_000, void: 7, late_ms: 0 };
+    for (golden, late_ms) in [(include_str!("golden/round-3.txt"), 0), (include_str!("golden/round-4.txt"), 420)] {
+        let totals = totals(golden);
+        assert!(totals.junk.is_empty(), "{:?}", totals.junk);
+        assert_eq!(totals.streams[0].validity, Some(RoundValidity { late_ms, ..said }));
+    }
 }
 
 #[test]

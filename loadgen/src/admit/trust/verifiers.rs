@@ -1,6 +1,6 @@
 //! Who looks at a server's certificate: by whom it was signed, or nobody at all.
 
-use crate::engine::tls::Fields;
+use crate::engine::tls::{Fields, NOT_SIGNED_BY_ITS_KEY};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -136,13 +136,15 @@ impl ServerCertVerifier for Trusted {
     }
 }
 
-/// A handshake whose signature is wrong, or by a key that nobody takes, is no certificate that is signed by somebody else: rustls
-/// has one error for both.
+/// A handshake whose signature is wrong, or by a key that nobody takes, is no certificate that is signed wrongly: rustls has the same
+/// errors for both.
 fn told_apart(said: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
     said.map_err(|error| match error {
-        Error::InvalidCertificate(CertificateError::BadSignature) => {
-            CertificateError::Other(OtherError(Arc::new(webpki::Error::InvalidSignatureForPublicKey))).into()
-        }
+        Error::InvalidCertificate(
+            CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => NOT_SIGNED_BY_ITS_KEY.into(),
         error => error,
     })
 }
@@ -240,6 +242,12 @@ mod tests {
     use crate::engine::tls::TlsReason;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     use rustls::crypto::ring;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{
+        AlertDescription, ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    };
 
     /// Counts the signatures that are looked at.
     #[derive(Debug)]
@@ -344,5 +352,77 @@ mod tests {
         let by_other = both.signed_by(&keys[3], &Issuer::from_params(&other, &keys[4])).expect("signed").der().clone();
         let by_root = both.signed_by(&keys[3], &Issuer::from_params(&root, &keys[0])).expect("signed").der().clone();
         assert_eq!(look(&leaf(&both, &keys[3]), &[by_other, by_root]).0, Ok(()));
+    }
+
+    /// What a client that trusts this makes of a server that shows one certificate and signs by this key, and what the server hears.
+    fn shake(
+        version: &'static SupportedProtocolVersion,
+        trusted: &CertificateDer<'static>,
+        shown: &CertificateDer<'static>,
+        key: &KeyPair,
+    ) -> (TlsReason, Error) {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).expect("an authority");
+        let verifier = Trusted::new(roots, vec![trusted.clone()], provider.signature_verification_algorithms);
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .expect("a version")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        let key = ring::sign::any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into()).expect("a key");
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .expect("a version")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![shown.clone()], key))));
+        let name = ServerName::try_from("host").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(client), name).expect("a client");
+        let mut server = ServerConnection::new(Arc::new(server)).expect("a server");
+        let mut said = None;
+        loop {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).expect("memory");
+            }
+            let mut bytes = bytes.as_slice();
+            while !bytes.is_empty() {
+                server.read_tls(&mut bytes).expect("memory");
+            }
+            match (server.process_new_packets(), said) {
+                (Err(heard), Some(said)) => return (said, heard),
+                (heard, _) => drop(heard.expect("it hears nothing wrong")),
+            }
+            let mut bytes = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).expect("memory");
+            }
+            let mut bytes = bytes.as_slice();
+            while !bytes.is_empty() {
+                client.read_tls(&mut bytes).expect("memory");
+            }
+            let error = client.process_new_packets().expect_err("it is refused in the server's first flight");
+            said = Some(TlsReason::of(&error));
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_a_handshake_that_are_signed_wrongly_are_told_apart_and_both_by_decrypt_error() {
+        let keys = [(); 3].map(|()| KeyPair::generate().expect("a key"));
+        let [root_key, other_key, key] = &keys;
+        let root = authority("the root");
+        let signed = |by: &KeyPair| {
+            let params = CertificateParams::new(vec!["host".to_owned()]).expect("a name");
+            params.signed_by(key, &Issuer::from_params(&root, by)).expect("signed").der().clone()
+        };
+        let trusted = root.self_signed(root_key).expect("a root").der().clone();
+        for version in [&TLS13, &TLS12] {
+            // (who signed the certificate, who the handshake, what is told): OpenSSL's client sends the same alert for both.
+            for (by, signer, reason) in [(other_key, key, TlsReason::Issuer), (root_key, other_key, TlsReason::Key)] {
+                let heard = Error::AlertReceived(AlertDescription::DecryptError);
+                assert_eq!(shake(version, &trusted, &signed(by), signer), (reason, heard), "{version:?}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{RingSlot, Table};
 use crate::engine::occupied::Occupancy;
+use crate::engine::tls::OPENED;
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -210,8 +211,9 @@ pub(crate) struct Pretend {
     pub(crate) waiting: Vec<(u64, u64)>,
     /// Nanoseconds of our thread for a send, and for 1,000 bytes that are received. Nothing costs any without it.
     pub(crate) costs: (u64, u64),
-    /// The same for each record that our thread opens, where those of a buffer are as long as the shortest.
+    /// The same for each record that our thread opens, and how many it had by the last enter.
     pub(crate) record_ns: u64,
+    opened: u64,
     /// What has been used since the clock was moved by it.
     used: u64,
     /// The same of what is no matter of the kernel: certificates that take their time.
@@ -239,9 +241,6 @@ const PAUSE: u64 = 50_000_000;
 const ENDLESS_BYTES: usize = 64 << 10;
 /// For how long hellos are kept that are answered at once.
 const WHILE: u64 = 100_000_000;
-
-/// A byte in a record of TLS 1.3, with its header, its type and its sum.
-const SHORTEST_RECORD: u64 = 5 + 1 + 1 + 16;
 
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
@@ -271,6 +270,7 @@ impl Pretend {
             waiting: Vec::new(),
             costs: (0, 0),
             record_ns: 0,
+            opened: OPENED.get(),
             used: 0,
             spent: Arc::default(),
             short: Vec::new(),
@@ -670,7 +670,6 @@ impl Kernel for Pretend {
 
     fn buffer_mut(&mut self, buffer: u16, len: usize) -> &mut [u8] {
         assert!(self.in_hand[buffer as usize], "buffer {buffer} is changed while it is the kernel's");
-        self.used += len as u64 / SHORTEST_RECORD * self.record_ns;
         &mut self.buffers[buffer as usize][..len]
     }
 
@@ -684,6 +683,8 @@ impl Kernel for Pretend {
     fn enter(&mut self, _want: u32, wait_ns: u64) -> io::Result<()> {
         self.counters.enters += 1;
         self.free.extend(self.recycled.drain(..));
+        let opened = OPENED.get();
+        self.used += (opened - std::mem::replace(&mut self.opened, opened)) * self.record_ns;
         self.now += std::mem::take(&mut self.used) + self.spent.swap(0, Ordering::Relaxed);
         if self.done.is_empty() {
             let until = self.now + wait_ns;

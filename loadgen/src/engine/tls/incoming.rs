@@ -4,13 +4,7 @@
 //! And it changes what it was shown where it lies, so that where a record ends is read before that.
 
 use super::records::HEADER;
-use super::{Opened, TlsReason};
-
-/// What a server may send in its handshake: a chain at rustls's limit of 64 KiB, and all else of it.
-pub(super) const HANDSHAKE_BYTES_MAX: usize = 72 * 1024;
-/// Records that they may come in: five at their longest, a hundred and some at the shortest that a client may ask for. rustls
-/// takes a time for them that grows by their square, 60 ms for as many as there are bytes.
-pub(super) const HANDSHAKE_RECORDS_MAX: usize = 256;
+use super::{HANDSHAKE_BYTES_MAX, HANDSHAKE_RECORDS_MAX, Opened, TlsReason};
 
 /// Bytes of a handshake.
 #[derive(Default)]
@@ -27,14 +21,14 @@ impl Incoming {
     /// More of them, which the handshake may go on with, unless they are more than any has.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Opened {
         if self.bytes.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
-            return Opened::Failed(TlsReason::Protocol);
+            return Opened::Failed(TlsReason::TooLong);
         }
         self.bytes.extend_from_slice(bytes);
         while let Some(end) = self.end(self.next) {
             self.next = end;
             self.records += 1;
         }
-        if self.records > HANDSHAKE_RECORDS_MAX { Opened::Failed(TlsReason::Protocol) } else { Opened::Handshake }
+        if self.records > HANDSHAKE_RECORDS_MAX { Opened::Failed(TlsReason::TooLong) } else { Opened::Handshake }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,11 +3,13 @@
 //! The handshake is rustls's. When it is done its keys come here, and each record is sealed in the slot's area and opened
 //! in the ring's buffer, without copy or allocation; only a record that comes in several buffers is put together in a
 //! buffer of the connection, which keeps its room. What a peer may make us keep is bounded, and so is what it may make us
-//! do: tickets beyond a few are not looked at, and updates of keys are counted.
+//! do: tickets beyond a few are not looked at, updates of keys are counted, and records of a few bytes wait for a turn that has
+//! time for them.
 //!
 //! Order of calls: while [`Tls::wants_handshake`] says so, [`Tls::handshake`], when there is time for it, until it is
-//! [`Handshake::Done`]; [`Tls::on_bytes`] for all that comes, which then gives plaintext; [`Tls::seal`]; and [`Tls::part`] once,
-//! before the connection is closed, or [`Tls::on_cut`] where the peer has ended it. Whatever stands in [`Tls::outgoing`] is to be
+//! [`Handshake::Done`]; [`Tls::on_bytes`] for all that comes, which then gives plaintext, and again without any bytes while
+//! [`Tls::is_behind`]; [`Tls::seal`]; and [`Tls::part`] once, before the connection is closed, or [`Tls::on_cut`] where the peer has
+//! ended it. Whatever stands in [`Tls::outgoing`] is to be
 //! sent first.
 
 mod certificate;
@@ -19,10 +21,13 @@ mod sessions;
 pub(super) mod tests;
 
 pub use certificate::Fields;
-pub use reason::TlsReason;
+pub use reason::{NOT_SIGNED_BY_ITS_KEY, TlsReason};
+#[cfg(test)]
+pub(super) use records::OPENED;
 pub use sessions::{CHAINS, Remembering};
 
 use crate::engine::step::Step;
+use flowtest_contract::verdict::Failure;
 use incoming::Incoming;
 use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORDS_MAX, Sealer};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -32,6 +37,11 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 use rustls::{AlertDescription, ClientConfig, ProtocolVersion};
 use std::sync::Arc;
 
+/// What a server may send in its handshake: a chain at rustls's limit of 64 KiB, and all else of it.
+const HANDSHAKE_BYTES_MAX: usize = 72 * 1024;
+/// Records that they may come in: five at their longest, a hundred and some at the shortest that a client may ask for. rustls
+/// takes a time for them that grows by their square, 60 ms for as many as there are bytes.
+const HANDSHAKE_RECORDS_MAX: usize = 256;
 /// The longest handshake message after the handshake. A ticket of a common server has some hundred bytes.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Tickets of one connection that are looked at: servers send one to four.
@@ -41,8 +51,14 @@ const KEPT_FROM_TICKETS: u32 = 16;
 /// Handshake messages of one connection that must be looked at: as many updates of keys as rustls allows.
 const UPDATES_MAX: u32 = 32;
 
-/// A record that is shorter than this, its header and sum included, brings so little that opening it is most of what it costs.
-const SHORT_BYTES: usize = 64;
+/// A record that is shorter than this, its header and sum included, brings so little that opening it is most of what it costs. Of
+/// longer ones the buffers of a worker hold no more than a turn has time for.
+pub const SHORT_BYTES: usize = 128;
+
+/// What a connection usually keeps of a handshake and its chain, at the most: three times what common chains of certificates have. What
+/// all of a contestant together keep beyond that has an end, which some seventy reach at the limit of 72 KiB.
+pub const KEPT_USUAL: usize = 16 << 10;
+pub const KEPT_BEYOND_MAX: usize = 4 << 20;
 
 const KEY_UPDATE: u8 = 24;
 const NEW_SESSION_TICKET: u8 = 4;
@@ -78,7 +94,7 @@ pub struct Allowance {
     /// Messages: tickets, and updates of keys, which take some hundredths of a millisecond each. Tickets beyond that are let be,
     /// and an update ends the connection.
     pub messages: u32,
-    /// Records of a few bytes, or of none. One more ends the connection.
+    /// Records of a few bytes, or of none. One more waits, and all that comes behind it.
     pub short_records: u32,
 }
 
@@ -100,6 +116,8 @@ pub struct Tls {
     state: TlsState,
     /// Ended by the peer before the handshake was done.
     is_cut: bool,
+    /// The connection has ended by this, behind what waits to be opened.
+    end: Option<Failure>,
 }
 
 enum TlsState {
@@ -124,7 +142,7 @@ impl Tls {
     /// A connection to a server of this name.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Tls {
         let state = TlsState::New { config, name, incoming: Incoming::default() };
-        Tls { outgoing: Vec::new(), sent: 0, records: 0, allowance: Allowance::ALL, state, is_cut: false }
+        Tls { outgoing: Vec::new(), sent: 0, records: 0, allowance: Allowance::ALL, state, is_cut: false, end: None }
     }
 
     /// Whether [`Tls::handshake`] has something to do.
@@ -141,14 +159,31 @@ impl Tls {
         std::mem::take(&mut self.records)
     }
 
-    /// Bytes that are kept of what the peer has said in handshakes, until they are whole.
+    /// Bytes that are kept of what the peer has said: in handshakes until they are whole, then its chain of certificates, and what
+    /// waits to be opened.
     #[inline]
     pub fn kept(&self) -> usize {
         match &self.state {
             TlsState::New { incoming, .. } | TlsState::Handshake { incoming, .. } => incoming.len(),
-            TlsState::Traffic(traffic) => traffic.late.len() + traffic.message.len(),
+            TlsState::Traffic(traffic) => traffic.chain + traffic.waiting().len() + traffic.message.len(),
             TlsState::Over => 0,
         }
+    }
+
+    /// Records wait that there was no time to open: call [`Tls::on_bytes`] when there is.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        matches!(&self.state, TlsState::Traffic(traffic) if traffic.is_behind)
+    }
+
+    /// The connection has ended by this, which is told when nothing waits any more.
+    pub fn end_behind(&mut self, failure: Failure) {
+        self.end = Some(failure);
+    }
+
+    /// How it has ended, where nothing that came before waits any more.
+    pub fn take_end(&mut self) -> Option<Failure> {
+        if self.is_behind() { None } else { self.end.take() }
     }
 
     /// From here on so much may be looked at.
@@ -409,6 +444,19 @@ struct Sides<'a> {
     allowance: &'a mut Allowance,
 }
 
+impl Sides<'_> {
+    /// Whether there is time for a record of this length.
+    #[inline]
+    fn may_open(&mut self, len: usize) -> bool {
+        if len >= SHORT_BYTES {
+            return true;
+        }
+        let left = self.allowance.short_records.checked_sub(1);
+        self.allowance.short_records = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
 /// A connection whose handshake is done.
 struct Traffic {
     sealer: Sealer,
@@ -418,92 +466,148 @@ struct Traffic {
     partial: Vec<u8>,
     /// The begin of a handshake message of which the rest has not come.
     message: Vec<u8>,
-    /// What came behind the handshake before it was done.
+    /// What came behind the handshake before it was done, or could not be opened for want of time, and how much of it was since.
     late: Vec<u8>,
+    late_opened: usize,
+    /// There was no time for all that has come.
+    is_behind: bool,
+    /// How long the chain of certificates is, which the connection holds.
+    chain: usize,
     tickets: u32,
     updates: u32,
 }
 
 impl Traffic {
     fn new(connection: UnbufferedClientConnection, late: Vec<u8>) -> Option<Traffic> {
+        let chain = connection.peer_certificates().into_iter().flatten().map(|shown| shown.len()).sum();
         let (secrets, kernel) = connection.dangerous_into_kernel_connection().ok()?;
         let version = kernel.protocol_version();
         let sealer = Sealer::new(secrets.tx.0, &secrets.tx.1, version)?;
         let opener = Opener::new(secrets.rx.0, &secrets.rx.1, version)?;
         let (partial, message) = (Vec::new(), Vec::new());
-        Some(Traffic { sealer, opener, kernel, partial, message, late, tickets: 0, updates: 0 })
+        let (late_opened, is_behind) = (0, false);
+        let (tickets, updates) = (0, 0);
+        Some(Traffic {
+            sealer,
+            opener,
+            kernel,
+            partial,
+            message,
+            late,
+            late_opened,
+            is_behind,
+            chain,
+            tickets,
+            updates,
+        })
     }
 
     fn is_13(&self) -> bool {
         self.kernel.protocol_version() == ProtocolVersion::TLSv1_3
     }
 
+    /// What has come and was not opened.
     #[inline]
-    fn on_bytes(&mut self, bytes: &mut [u8], sides: &mut Sides<'_>, mut plain: impl FnMut(&[u8]) -> Step) -> Opened {
-        if !self.late.is_empty() {
-            let mut late = std::mem::take(&mut self.late);
-            let opened = self.on_records(&mut late, sides, &mut plain);
-            if opened != Opened::Plain(Step::Go) {
-                return opened;
-            }
-        }
-        self.on_records(bytes, sides, &mut plain)
+    fn waiting(&self) -> &[u8] {
+        &self.late[self.late_opened..]
     }
 
     #[inline]
+    fn on_bytes(&mut self, bytes: &mut [u8], sides: &mut Sides<'_>, mut plain: impl FnMut(&[u8]) -> Step) -> Opened {
+        if !self.late.is_empty() {
+            return self.on_late(bytes, sides, &mut plain);
+        }
+        match self.on_records(bytes, sides, &mut plain) {
+            Ok(opened) => {
+                self.late.extend_from_slice(&bytes[opened..]);
+                Opened::Plain(Step::Go)
+            }
+            Err(opened) => opened,
+        }
+    }
+
+    /// In order: what came before is opened first.
+    #[cold]
+    fn on_late(&mut self, bytes: &[u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
+        self.late.extend_from_slice(bytes);
+        let (mut late, mut at) = (std::mem::take(&mut self.late), std::mem::take(&mut self.late_opened));
+        match self.on_records(&mut late[at..], sides, plain) {
+            Ok(opened) => at += opened,
+            Err(opened) => return opened,
+        }
+        // Moved only now and then, however little is opened at a time.
+        if at > late.len() / 2 {
+            late.drain(..at);
+            at = 0;
+        }
+        // Nobody keeps room for what came once.
+        if !late.is_empty() {
+            (self.late, self.late_opened) = (late, at);
+        }
+        Opened::Plain(Step::Go)
+    }
+
+    /// Opens records until there is no time for more, and says how far it came; or what ended it.
+    #[inline]
     fn on_records(
         &mut self,
-        mut rest: &mut [u8],
+        bytes: &mut [u8],
         sides: &mut Sides<'_>,
         plain: &mut impl FnMut(&[u8]) -> Step,
-    ) -> Opened {
-        while !self.partial.is_empty() && !rest.is_empty() {
-            let wanted = match self.opener.record_len(&self.partial) {
-                Ok(len) => len.unwrap_or(HEADER),
-                Err(_) => return Opened::Failed(TlsReason::Protocol),
-            };
-            let (now, later) = rest.split_at_mut((wanted - self.partial.len()).min(rest.len()));
-            self.partial.extend_from_slice(now);
-            rest = later;
-            if self.opener.record_len(&self.partial) == Ok(Some(self.partial.len())) {
-                let mut record = std::mem::take(&mut self.partial);
-                let opened = self.on_record(&mut record, sides, plain);
-                record.clear();
-                self.partial = record;
-                if opened != Opened::Plain(Step::Go) {
-                    return opened;
+    ) -> Result<usize, Opened> {
+        const NO_RECORD: Opened = Opened::Failed(TlsReason::Protocol);
+        self.is_behind = false;
+        let mut at = 0;
+        while !self.partial.is_empty() {
+            let wanted = self.opener.record_len(&self.partial).map_err(|_| NO_RECORD)?.unwrap_or(HEADER);
+            let more = (wanted - self.partial.len()).min(bytes.len() - at);
+            self.partial.extend_from_slice(&bytes[at..at + more]);
+            at += more;
+            if self.opener.record_len(&self.partial) != Ok(Some(self.partial.len())) {
+                if at == bytes.len() {
+                    return Ok(at);
                 }
+                continue;
+            }
+            if !sides.may_open(self.partial.len()) {
+                self.is_behind = true;
+                return Ok(at);
+            }
+            let mut record = std::mem::take(&mut self.partial);
+            let opened = self.on_record(&mut record, sides, plain);
+            record.clear();
+            self.partial = record;
+            if opened != Opened::Plain(Step::Go) {
+                return Err(opened);
             }
         }
-        while !rest.is_empty() {
+        while at < bytes.len() {
+            let rest = &mut bytes[at..];
             let len = match self.opener.record_len(rest) {
                 Ok(Some(len)) if len <= rest.len() => len,
                 Ok(_) => {
                     debug_assert!(rest.len() < RECORD_MAX);
                     self.partial.extend_from_slice(rest);
-                    break;
+                    return Ok(bytes.len());
                 }
-                Err(_) => return Opened::Failed(TlsReason::Protocol),
+                Err(_) => return Err(NO_RECORD),
             };
-            let (record, later) = rest.split_at_mut(len);
-            rest = later;
-            let opened = self.on_record(record, sides, plain);
-            if opened != Opened::Plain(Step::Go) {
-                return opened;
+            if !sides.may_open(len) {
+                self.is_behind = true;
+                break;
             }
+            let opened = self.on_record(&mut rest[..len], sides, plain);
+            if opened != Opened::Plain(Step::Go) {
+                return Err(opened);
+            }
+            at += len;
         }
-        Opened::Plain(Step::Go)
+        Ok(at)
     }
 
     #[inline]
     fn on_record(&mut self, record: &mut [u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
         *sides.records += 1;
-        if record.len() < SHORT_BYTES {
-            match sides.allowance.short_records.checked_sub(1) {
-                Some(left) => sides.allowance.short_records = left,
-                None => return Opened::Failed(TlsReason::ShortRecords),
-            }
-        }
         let Ok((content, range)) = self.opener.open(record) else { return Opened::Failed(TlsReason::Protocol) };
         let bytes = &record[range];
         match content {
@@ -511,8 +615,8 @@ impl Traffic {
             Content::ApplicationData if self.message.is_empty() => Opened::Plain(plain(bytes)),
             Content::Alert if self.message.is_empty() => self.on_alert(bytes),
             Content::Handshake => match self.on_handshake(bytes, sides) {
-                Some(()) => Opened::Plain(Step::Go),
-                None => Opened::Failed(TlsReason::Protocol),
+                Ok(()) => Opened::Plain(Step::Go),
+                Err(reason) => Opened::Failed(reason),
             },
             Content::ApplicationData | Content::Alert => Opened::Failed(TlsReason::Protocol),
         }
@@ -524,11 +628,11 @@ impl Traffic {
         match AlertDescription::from(code) {
             AlertDescription::CloseNotify => Opened::Ended,
             // Of no meaning, and counted, so that nobody sends it without end.
-            AlertDescription::UserCanceled | AlertDescription::NoRenegotiation
-                if level == WARNING && self.updates < UPDATES_MAX =>
-            {
-                self.updates += 1;
-                Opened::Plain(Step::Go)
+            AlertDescription::UserCanceled | AlertDescription::NoRenegotiation if level == WARNING => {
+                match self.count_update() {
+                    Ok(()) => Opened::Plain(Step::Go),
+                    Err(reason) => Opened::Failed(reason),
+                }
             }
             _ => Opened::Failed(TlsReason::Alert(code)),
         }
@@ -537,9 +641,12 @@ impl Traffic {
     /// Handshake messages after the handshake: tickets, updates of keys, and in TLS 1.2 the wish for another handshake, which
     /// a client may ignore.
     #[cold]
-    fn on_handshake(&mut self, bytes: &[u8], sides: &mut Sides<'_>) -> Option<()> {
-        if self.message.len() + bytes.len() > MESSAGE_BYTES_MAX + PLAINTEXT_MAX || bytes.is_empty() {
-            return None;
+    fn on_handshake(&mut self, bytes: &[u8], sides: &mut Sides<'_>) -> Result<(), TlsReason> {
+        if bytes.is_empty() {
+            return Err(TlsReason::Protocol);
+        }
+        if self.message.len() + bytes.len() > MESSAGE_BYTES_MAX + PLAINTEXT_MAX {
+            return Err(TlsReason::TooLong);
         }
         self.message.extend_from_slice(bytes);
         let messages = std::mem::take(&mut self.message);
@@ -547,7 +654,7 @@ impl Traffic {
         while let Some((&[kind, a, b, c], after)) = rest.split_first_chunk::<4>() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
             if len > MESSAGE_BYTES_MAX {
-                return None;
+                return Err(TlsReason::TooLong);
             }
             let Some((body, later)) = after.split_at_checked(len) else { break };
             rest = later;
@@ -556,20 +663,29 @@ impl Traffic {
                     self.tickets = self.tickets.saturating_add(1);
                     if self.tickets <= TICKETS_MAX && sides.allowance.messages > KEPT_FROM_TICKETS {
                         sides.allowance.messages -= 1;
-                        self.kernel.handle_new_session_ticket(body).ok()?;
+                        self.kernel.handle_new_session_ticket(body).map_err(|_| TlsReason::Protocol)?;
                     }
                 }
-                KEY_UPDATE if self.is_13() && rest.is_empty() && self.updates < UPDATES_MAX => {
-                    self.updates += 1;
-                    sides.allowance.messages = sides.allowance.messages.checked_sub(1)?;
-                    self.on_key_update(body, sides.outgoing)?;
+                KEY_UPDATE if self.is_13() && rest.is_empty() => {
+                    self.count_update()?;
+                    sides.allowance.messages = sides.allowance.messages.checked_sub(1).ok_or(TlsReason::Messages)?;
+                    self.on_key_update(body, sides.outgoing).ok_or(TlsReason::Protocol)?;
                 }
-                HELLO_REQUEST if !self.is_13() && body.is_empty() && self.updates < UPDATES_MAX => self.updates += 1,
-                _ => return None,
+                HELLO_REQUEST if !self.is_13() && body.is_empty() => self.count_update()?,
+                _ => return Err(TlsReason::Protocol),
             }
         }
         self.message = rest.to_vec();
-        Some(())
+        Ok(())
+    }
+
+    /// One more of what must be looked at, and must not come without end.
+    fn count_update(&mut self) -> Result<(), TlsReason> {
+        if self.updates == UPDATES_MAX {
+            return Err(TlsReason::Messages);
+        }
+        self.updates += 1;
+        Ok(())
     }
 
     fn on_key_update(&mut self, body: &[u8], outgoing: &mut Vec<u8>) -> Option<()> {

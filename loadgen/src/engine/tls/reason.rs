@@ -1,7 +1,13 @@
 //! Why a connection over TLS failed, as a contestant can mend it.
 
+use super::{HANDSHAKE_BYTES_MAX, HANDSHAKE_RECORDS_MAX, KEPT_BEYOND_MAX, KEPT_USUAL, MESSAGE_BYTES_MAX, UPDATES_MAX};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use std::fmt;
+
+/// What our verifiers call a handshake that is not signed by its certificate's key, where rustls has one error for that and for a
+/// certificate that is signed wrongly. The server hears `decrypt_error` of it (RFC 8446 4.4.3), and webpki calls nothing so any more.
+#[expect(deprecated, reason = "the only other error whose alert that is, and made by nobody else")]
+pub const NOT_SIGNED_BY_ITS_KEY: CertificateError = CertificateError::UnsupportedSignatureAlgorithm;
 
 /// What was wrong with a handshake, a certificate or a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +17,8 @@ pub enum TlsReason {
     NotYetValid,
     WrongName,
     UnknownAuthority,
+    /// An authority of that name is trusted, or stands in the chain, and has not signed it.
+    Issuer,
     /// The server shows an authority's own certificate, which is not one that is trusted itself.
     Authority,
     /// The certificate is for other purposes than a server's.
@@ -25,6 +33,12 @@ pub enum TlsReason {
     Key,
     /// Anything else about the certificate.
     Certificate,
+    /// More bytes or records than a handshake has, or a message has.
+    TooLong,
+    /// Too much is kept of this connection, and of all of its contestant together.
+    Kept,
+    /// Messages after the handshake without end.
+    Messages,
     /// No version, cipher or protocol in common, or bytes that TLS does not allow.
     Protocol,
     /// What came does not begin like TLS.
@@ -35,7 +49,7 @@ pub enum TlsReason {
     Closed,
     /// It ended it where only that ends the answer, and did not say before that it has said all.
     NoCloseNotify,
-    /// Records of a few bytes by the thousand, on all connections of a contestant at once.
+    /// More records of a few bytes than there is time to open.
     ShortRecords,
 }
 
@@ -48,6 +62,9 @@ impl TlsReason {
             Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
                 TlsReason::NotTls
             }
+            Error::InvalidMessage(
+                InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+            ) => TlsReason::TooLong,
             _ => TlsReason::Protocol,
         }
     }
@@ -58,8 +75,9 @@ impl TlsReason {
             CertificateError::Expired => TlsReason::Expired(None),
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsReason::NotYetValid,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
-            // An authority of that name is trusted, and it is another one.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsReason::UnknownAuthority,
+            CertificateError::UnknownIssuer => TlsReason::UnknownAuthority,
+            CertificateError::BadSignature => TlsReason::Issuer,
+            why if *why == NOT_SIGNED_BY_ITS_KEY => TlsReason::Key,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => TlsReason::Purpose,
             CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => TlsReason::Signature,
@@ -76,8 +94,6 @@ impl TlsReason {
                     | webpki::Error::MaximumSignatureChecksExceeded
                     | webpki::Error::MaximumNameConstraintComparisonsExceeded,
                 ) => TlsReason::TooMany,
-                // So our verifiers call a signature that is none of a certificate.
-                Some(webpki::Error::InvalidSignatureForPublicKey) => TlsReason::Key,
                 _ => TlsReason::Certificate,
             },
             _ => TlsReason::Certificate,
@@ -99,6 +115,10 @@ impl fmt::Display for TlsReason {
             ),
             TlsReason::UnknownAuthority => f.write_str(
                 "nobody trusted has signed the certificate: send the whole chain, from an authority that browsers trust",
+            ),
+            TlsReason::Issuer => f.write_str(
+                "the certificate, or one of its chain, is not signed by the authority that it names, or was changed since: an \
+                 authority of that name is known, with another key; show the chain that came with the certificate",
             ),
             TlsReason::Authority => f.write_str(
                 "the certificate is an authority's own (CA:TRUE, as `openssl req -x509` makes it) and not one that is trusted \
@@ -125,6 +145,22 @@ impl fmt::Display for TlsReason {
             TlsReason::Certificate => f.write_str(
                 "the certificate is not one that a browser accepts: look at it by `openssl x509 -text`, and have another made",
             ),
+            TlsReason::TooLong => write!(
+                f,
+                "the server's handshake is longer than {HANDSHAKE_BYTES_MAX} bytes, or comes in more than {HANDSHAKE_RECORDS_MAX} \
+                 records, or a message of it is longer than 65535 bytes, or one after it than {MESSAGE_BYTES_MAX}: show the chain \
+                 that leads to an authority and nothing else",
+            ),
+            TlsReason::Kept => write!(
+                f,
+                "connections to this server hold handshakes and certificates of more than {KEPT_USUAL} bytes, and together more than \
+                 {KEPT_BEYOND_MAX} bytes beyond that: show a shorter chain, and let no handshake wait",
+            ),
+            TlsReason::Messages => write!(
+                f,
+                "the server changes its keys, warns or asks for another handshake more than {UPDATES_MAX} times on a connection, or \
+                 on many at once: let it do so only when its keys are used up",
+            ),
             TlsReason::Protocol => {
                 f.write_str("the server breaks TLS, or has no version, cipher or protocol in common: it needs TLS 1.2 or 1.3")
             }
@@ -139,7 +175,7 @@ impl fmt::Display for TlsReason {
                  whole: send Content-Length, or close_notify before you close",
             ),
             TlsReason::ShortRecords => f.write_str(
-                "the server sends thousands of records of a few bytes at once: write an answer in one piece",
+                "the server sends records of a few bytes faster than they can be opened: write an answer in one piece",
             ),
         }
     }
@@ -152,6 +188,7 @@ fn advice(alert: AlertDescription) -> &'static str {
         | AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity => ": it needs TLS 1.2 with ECDHE and AES-GCM, or 1.3",
         AlertDescription::NoApplicationProtocol => ": it must offer http/1.1 (ALPN)",
+        AlertDescription::CertificateRequired => ": it must not ask for a client's certificate",
         AlertDescription::UnrecognisedName => ": it knows no such host (SNI); it must know that of the endpoint",
         _ => "",
     }
@@ -168,6 +205,7 @@ mod tests {
             (70, "TLS 1.2 with ECDHE and AES-GCM, or 1.3"),
             (71, "TLS 1.2 with ECDHE and AES-GCM, or 1.3"),
             (112, "no such host (SNI)"),
+            (116, "must not ask for a client's certificate"),
             (120, "offer http/1.1 (ALPN)"),
         ] {
             let said = TlsReason::Alert(code).to_string();

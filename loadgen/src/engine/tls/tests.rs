@@ -1,6 +1,5 @@
 //! TLS against rustls's own server, in memory: every version and cipher, cut anywhere, and peers that mean no good.
 
-use super::incoming::{HANDSHAKE_BYTES_MAX, HANDSHAKE_RECORDS_MAX};
 use super::*;
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -588,7 +587,7 @@ fn keys_may_be_changed_by_either_side_and_not_without_end() {
         pair.server.refresh_traffic_keys().expect("TLS 1.3");
         pair.carry().err()
     });
-    assert_eq!(refused, Some(Opened::Failed(TlsReason::Protocol)));
+    assert_eq!(refused, Some(Opened::Failed(TlsReason::Messages)));
 }
 
 #[test]
@@ -604,7 +603,7 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
     for _ in 0..3 {
         assert_eq!(update(), Ok(b"after".to_vec()));
     }
-    assert_eq!(update(), Err(Opened::Failed(TlsReason::Protocol)));
+    assert_eq!(update(), Err(Opened::Failed(TlsReason::Messages)));
     // Tickets leave some to updates, and beyond that are let be.
     let mut server = Lawless::new(&TLS13);
     server.tls.allow(Allowance { messages: KEPT_FROM_TICKETS + 2, ..Allowance::ALL });
@@ -613,18 +612,34 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
 }
 
 #[test]
-fn so_many_records_of_a_few_bytes_are_opened_as_there_is_time_for_and_any_number_of_others() {
+fn so_many_records_of_a_few_bytes_are_opened_as_there_is_time_for_and_the_others_wait() {
     for version in [&TLS13, &TLS12] {
-        for short in [&b""[..], b"x"] {
-            let mut server = Lawless::new(version);
-            server.tls.allow(Allowance { short_records: 10, ..Allowance::ALL });
-            assert_eq!(server.takes(Content::ApplicationData, short), Some(10), "{version:?}");
-        }
         let mut server = Lawless::new(version);
+        server.tls.take_records();
+        // The shortest that is none of a few bytes, and the longest that is one.
+        let enough = 128 - server.sealer.record_len(0);
+        for short in [0, 1, enough - 1] {
+            server.tls.allow(Allowance { short_records: 3, ..Allowance::ALL });
+            let read =
+                (0..5).map(|_| server.says(Content::ApplicationData, &vec![b'x'; short])).fold(0, |sum, said| {
+                    assert_eq!(said.0, Opened::Plain(Step::Go));
+                    sum + said.1.len()
+                });
+            assert_eq!((read, server.tls.is_behind(), server.tls.take_records()), (3 * short, true, 3), "{version:?}");
+            // What comes behind waits with them, and an end that comes is told last.
+            let longer = vec![b'y'; enough];
+            assert_eq!(server.says(Content::ApplicationData, &longer), (Opened::Plain(Step::Go), Vec::new()));
+            server.tls.end_behind(Failure::Reset);
+            assert_eq!(server.tls.take_end(), None);
+            server.tls.allow(Allowance { short_records: 2, ..Allowance::ALL });
+            let (opened, read) = server.gets(&mut []);
+            assert_eq!((opened, read), (Opened::Plain(Step::Go), [vec![b'x'; 2 * short], longer].concat()));
+            assert!(!server.tls.is_behind() && server.tls.take_records() == 3 && server.kept() < 1_024);
+            assert_eq!(server.tls.take_end(), Some(Failure::Reset));
+        }
         server.tls.allow(Allowance { short_records: 0, ..Allowance::ALL });
-        assert_eq!(server.takes(Content::ApplicationData, &[b'x'; SHORT_BYTES]), None);
-        let (opened, read) = server.says(Content::ApplicationData, b"x");
-        assert_eq!((opened, read.len()), (Opened::Failed(TlsReason::ShortRecords), 0));
+        assert_eq!(server.takes(Content::ApplicationData, &vec![b'x'; enough]), None);
+        assert!(!server.tls.is_behind());
     }
 }
 
@@ -666,7 +681,9 @@ fn an_end_is_told_and_an_alert_is_a_reason() {
 #[test]
 fn why_a_handshake_failed_is_told() {
     let good = identity(&["localhost"], |_| {});
-    let other = identity(&["localhost"], |_| {});
+    // An authority of the same name, and one of another.
+    let twin = identity(&["localhost"], |_| {});
+    let other = identity(&["localhost"], |params| params.distinguished_name.push(rcgen::DnType::CommonName, "another"));
     let past = rcgen::date_time_ymd(2020, 1, 1)..rcgen::date_time_ymd(2021, 1, 1);
     let future = rcgen::date_time_ymd(2200, 1, 1)..rcgen::date_time_ymd(2201, 1, 1);
     let dated = |dates: std::ops::Range<_>| {
@@ -682,6 +699,7 @@ fn why_a_handshake_failed_is_told() {
     };
     assert_eq!(failed(&good, &good, "example.com"), TlsReason::WrongName);
     assert_eq!(failed(&good, &other, "localhost"), TlsReason::UnknownAuthority);
+    assert_eq!(failed(&good, &twin, "localhost"), TlsReason::Issuer);
     assert_eq!(failed(&early, &early, "localhost"), TlsReason::NotYetValid);
     let reason = failed(&expired, &expired, "localhost");
     assert_eq!(reason, TlsReason::Expired(Some(1_609_459_200)));
@@ -710,13 +728,18 @@ fn why_a_handshake_failed_is_told() {
     assert_eq!(early.handshake(), Handshake::Failed(TlsReason::NotTls));
     assert_eq!(shown(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Handshake::Failed(TlsReason::NotTls));
     assert_eq!(shown(b"\x15\x03\x03\x00\x02\x02\x28"), Handshake::Failed(TlsReason::Alert(40)));
-    assert_eq!(shown(&[b'\x16'; HANDSHAKE_BYTES_MAX + 1]), Handshake::Failed(TlsReason::Protocol));
+    assert_eq!(shown(&[b'\x16'; HANDSHAKE_BYTES_MAX + 1]), Handshake::Failed(TlsReason::TooLong));
+    // A chain that is longer than rustls takes, in records of their longest.
+    let mut chain = [&[11, 1, 0, 0][..], &[0; 16_380]].concat();
+    chain.splice(..0, *b"\x16\x03\x03\x40\x00");
+    assert_eq!(shown(&chain), Handshake::Failed(TlsReason::TooLong));
+    assert!(TlsReason::TooLong.to_string().contains("longer than 73728 bytes"));
     // A message in more records than a handshake has: nothing of it is looked at.
     let mut tls = begun();
     let mut many = b"\x16\x03\x03\x00\x01\x02".repeat(HANDSHAKE_RECORDS_MAX);
     assert_eq!(tls.on_bytes(&mut many, |_| panic!("nothing is read")), Opened::Handshake);
     let opened = tls.on_bytes(&mut many[..6], |_| panic!("nothing is read"));
-    assert_eq!(opened, Opened::Failed(TlsReason::Protocol));
+    assert_eq!(opened, Opened::Failed(TlsReason::TooLong));
     // What came before the end says why, or nothing did.
     let cut = |bytes: &[u8]| {
         let mut tls = begun();
@@ -783,8 +806,12 @@ impl Lawless {
         let mut record = vec![0; self.sealer.record_len(plaintext.len())];
         record[at..at + plaintext.len()].copy_from_slice(plaintext);
         assert!(seal(&mut self.sealer, &mut record));
+        self.gets(&mut record)
+    }
+
+    fn gets(&mut self, bytes: &mut [u8]) -> (Opened, Vec<u8>) {
         let mut read = Vec::new();
-        let opened = self.tls.on_bytes(&mut record, |plain| {
+        let opened = self.tls.on_bytes(bytes, |plain| {
             read.extend_from_slice(plain);
             Step::Go
         });
@@ -794,7 +821,8 @@ impl Lawless {
     /// What this connection keeps.
     fn kept(&self) -> usize {
         let TlsState::Traffic(traffic) = &self.tls.state else { return 0 };
-        self.tls.outgoing.capacity() + traffic.message.capacity() + traffic.partial.capacity()
+        let waiting = traffic.late.capacity() + traffic.partial.capacity();
+        self.tls.outgoing.capacity() + traffic.message.capacity() + waiting
     }
 
     /// How many of these records are taken before one ends the connection; `None`: any number.
@@ -884,6 +912,42 @@ fn padding_is_no_plaintext_and_a_record_of_padding_alone_is_none() {
     assert_eq!(padded(&long), (Opened::Plain(Step::Go), b"hi".to_vec()));
     assert_eq!(padded(b"hi\x17\0\0"), (Opened::Plain(Step::Go), b"hi".to_vec()));
     assert_eq!(padded(&[0; 100]), (Opened::Failed(TlsReason::Protocol), Vec::new()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn however_little_time_there_is_at_once_all_is_read_in_order(
+        is_13: bool,
+        lens in proptest::collection::vec(0usize..300, 1..40),
+        cut in 1usize..900,
+        time in 1u32..6,
+    ) {
+        let mut server = Lawless::new(if is_13 { &TLS13 } else { &TLS12 });
+        let (mut records, mut said) = (Vec::new(), Vec::new());
+        for (number, len) in lens.iter().enumerate() {
+            let at = records.len() + server.sealer.plaintext_at();
+            records.resize(records.len() + server.sealer.record_len(*len), number as u8);
+            said.extend(std::iter::repeat_n(number as u8, *len));
+            let begin = at - server.sealer.plaintext_at();
+            prop_assert!(server.sealer.seal(Content::ApplicationData, &mut records[begin..]));
+        }
+        let mut read = Vec::new();
+        for part in records.chunks_mut(cut) {
+            server.tls.allow(Allowance { short_records: time, ..Allowance::ALL });
+            let (opened, more) = server.gets(part);
+            prop_assert_eq!(opened, Opened::Plain(Step::Go));
+            read.extend(more);
+        }
+        let mut turns = 0;
+        while server.tls.is_behind() {
+            server.tls.allow(Allowance { short_records: time, ..Allowance::ALL });
+            read.extend(server.gets(&mut []).1);
+            turns += 1;
+            prop_assert!(turns <= lens.len());
+        }
+        prop_assert_eq!(read, said);
+    }
 }
 
 proptest! {

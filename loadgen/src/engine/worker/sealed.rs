@@ -4,10 +4,13 @@
 
 use super::Worker;
 use crate::engine::contestant::OutcomeRecorder;
+use crate::engine::cost::{RECORD_AS_BYTES, receive_ns, records_ns};
 use crate::engine::index::{ContestantIndex, LocalSlot, RingSlot};
 use crate::engine::ring::{Buffer, Kernel};
+use crate::engine::sizes::RECEIVED_MAX;
+use crate::engine::step::Step;
 use crate::engine::timeouts::LATE_NS;
-use crate::engine::tls::{Handshake, Opened, TlsReason};
+use crate::engine::tls::{Allowance, Handshake, Opened, SHORT_BYTES, TlsReason};
 use flowtest_contract::verdict::Failure;
 
 /// What steps of handshakes may take of one turn at least, in nanoseconds, over all contestants that want some, each of which has
@@ -24,8 +27,33 @@ const STEP_NS_MAX: u64 = 4_000_000;
 /// Into so many parts at the most, so that one among many contestants has a step in each turn or two.
 const PARTS_MAX: u64 = 16;
 
-/// What opening a record costs beside its bytes, as bytes of an answer.
-const RECORD_AS_BYTES: usize = 512;
+/// What a worker looks at in a turn of what comes after handshakes: so much for whoever comes first, as an honest server's answers after
+/// a pause are, and beyond that as much again, of which each contestant has an equal part that nobody takes from it.
+#[derive(Clone, Copy, Debug)]
+struct Shared(u32);
+
+/// Records of a few bytes. What is left waits for the next turn, in which it comes first.
+const SHORT_RECORDS: Shared = Shared(4_096);
+/// Tickets, and updates of keys: a millisecond and a half for so many.
+const MESSAGES: Shared = Shared(48);
+
+// All records of a few bytes, and what all buffers hold of the shortest of the others, make no turn late.
+const _: () = assert!(
+    records_ns(SHORT_RECORDS.most() as usize) + records_ns(RECEIVED_MAX / SHORT_BYTES) + receive_ns(RECEIVED_MAX)
+        < LATE_NS
+);
+
+impl Shared {
+    const fn most(self) -> u32 {
+        2 * self.0
+    }
+
+    /// How much a contestant may still have looked at, where so much was of all in this turn, and so much of it.
+    fn left(self, of_all: u32, its: u32, contestants: u32) -> u32 {
+        let part = (self.0 / contestants).max(1);
+        self.0.saturating_sub(of_all).max(part.saturating_sub(its))
+    }
+}
 
 /// What steps of handshakes may take of a turn, where all else took so long of late.
 pub(super) fn shaking_ns(work_ns: u64) -> u64 {
@@ -54,51 +82,66 @@ impl<K: Kernel> Worker<K> {
             && contestant.tls[contestant.local(slot)].as_ref().is_some_and(|tls| !tls.outgoing().is_empty())
     }
 
-    /// Bytes of a connection that speaks TLS. `greedy`: its contestant has had its share of this turn.
-    pub(super) fn on_sealed(&mut self, slot: RingSlot, buffer: Buffer, mut greedy: bool) {
+    /// Bytes of a connection that speaks TLS.
+    pub(super) fn on_sealed(&mut self, slot: RingSlot, buffer: Buffer) {
         let index = self.owner[slot];
-        let contestant = &mut self.contestants[index];
-        let local = contestant.local(slot);
+        let local = self.contestants[index].local(slot);
         let opened = self.open_records(index, local, Some(buffer));
         self.ring.recycle(buffer);
         let contestant = &mut self.contestants[index];
-        if let Some(tls) = &mut contestant.tls[local] {
-            let records = tls.take_records() * RECORD_AS_BYTES;
-            greedy |= contestant.on_received(self.turn, records) > self.bytes_per_turn;
-            if records > 0 && !self.activity.is_closed_loop() {
-                self.costs.on_received(index, records);
-            }
-        }
-        if greedy {
+        if contestant.received(self.turn) > self.bytes_per_turn || contestant.is_behind(local) {
             self.ring.pause(slot);
         }
         self.on_opened(slot, opened);
     }
 
+    /// Opens what waited for this turn, and tells of the end of the connection that came behind it.
+    pub(super) fn catch_up(&mut self, slot: RingSlot) {
+        let index = self.owner[slot];
+        let local = self.contestants[index].local(slot);
+        let opened = self.open_records(index, local, None);
+        self.on_opened(slot, opened);
+        let tls = self.contestants[index].tls[local].as_mut();
+        if opened == Opened::Plain(Step::Go)
+            && let Some(failure) = tls.and_then(|tls| tls.take_end())
+        {
+            self.on_cut(slot, failure);
+        }
+    }
+
     /// Opens the records in a buffer, and gives what is in them to who reads it.
     fn open_records(&mut self, index: ContestantIndex, local: LocalSlot, buffer: Option<Buffer>) -> Opened {
+        let contestants = self.contestants.len() as u32;
         let contestant = &mut self.contestants[index];
         let mut outcomes = OutcomeRecorder::new(&self.plan, &mut self.block, &self.timeouts, index, self.now);
-        let allowance = contestant.allowance(self.turn);
+        let (of_all, its) = (self.looked_at, *contestant.looked_at(self.turn));
+        let allowance = Allowance {
+            messages: MESSAGES.left(of_all.messages, its.messages, contestants),
+            short_records: SHORT_RECORDS.left(of_all.short_records, its.short_records, contestants),
+        };
         let (connection, shape) = (&mut contestant.connections[local], &mut contestant.shape);
         let (timeouts, now) = (&self.timeouts, self.now);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
         tls.allow(allowance);
         let bytes = buffer.map_or(&mut [][..], |buffer| self.ring.bytes_mut(buffer));
         let opened = tls.on_bytes(bytes, |plain| connection.on_bytes(plain, now, shape, timeouts, &mut outcomes));
-        let left = tls.allowance();
+        let (left, records, is_behind) = (tls.allowance(), tls.take_records(), tls.is_behind());
         let (settled, took_us) = (outcomes.settled, outcomes.took_us);
-        contestant.on_looked_at(allowance, left);
+        self.looked_at.add(allowance, left);
+        contestant.looked_at(self.turn).add(allowance, left);
+        contestant.on_received(self.turn, records * RECORD_AS_BYTES);
         contestant.on_settled(local, settled, took_us);
-        contestant.count_kept(local);
-        if !contestant.keeps_too_much(local) {
+        let keeps_too_much = contestant.count_kept(local);
+        if self.activity.is_closed_loop() {
+            self.quantum.on_records(index, records);
+        } else if records > 0 {
+            self.costs.on_records(index, records);
+        }
+        if !keeps_too_much {
             return opened;
         }
-        if let Some(tls) = &mut contestant.tls[local] {
-            tls.end();
-        }
-        contestant.count_kept(local);
-        Opened::Failed(TlsReason::Protocol)
+        self.contestants[index].keep_nothing(local);
+        Opened::Failed(if is_behind { TlsReason::ShortRecords } else { TlsReason::Kept })
     }
 
     fn on_opened(&mut self, slot: RingSlot, opened: Opened) {
@@ -121,6 +164,9 @@ impl<K: Kernel> Worker<K> {
         let contestant = &mut self.contestants[self.owner[slot]];
         let local = contestant.local(slot);
         let tls = contestant.tls[local].as_mut().expect("its connection speaks TLS");
+        if tls.is_behind() {
+            return tls.end_behind(failure);
+        }
         if tls.is_established() || failure != Failure::Reset {
             let is_established = tls.is_established();
             tls.end();
@@ -185,7 +231,7 @@ impl<K: Kernel> Worker<K> {
         let opened = tls.handshake();
         let took_ns = self.ring.now() - began;
         self.shaken_ns += took_ns;
-        contestant.count_kept(local);
+        let keeps_too_much = contestant.count_kept(local);
         contestant.on_shaken(took_ns.min(STEP_NS_MAX), took_ns, self.now);
         if self.activity.is_closed_loop() {
             self.quantum.on_handshake(index, took_ns);
@@ -195,6 +241,11 @@ impl<K: Kernel> Worker<K> {
         match opened {
             Handshake::Waits => self.send_outgoing(slot),
             Handshake::Failed(reason) => self.on_tls_failed(slot, reason),
+            // A session that is resumed brings its chain without a byte of it.
+            Handshake::Done if keeps_too_much => {
+                contestant.keep_nothing(local);
+                self.on_tls_failed(slot, TlsReason::Kept);
+            }
             Handshake::Done => {
                 contestant.connections[local].on_connected();
                 // What came behind the handshake.
@@ -257,6 +308,25 @@ impl<K: Kernel> Worker<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_after_handshakes_is_for_whoever_comes_first_and_beyond_that_each_has_its_part() {
+        // (of all, of it, contestants, how much it still may)
+        for (of_all, its, contestants, may) in [
+            (0, 0, 1, 100),
+            (90, 90, 1, 10),
+            (100, 99, 1, 1),
+            (100, 100, 1, 0),
+            // Whoever has taken all of the first has taken nothing of its rivals' parts.
+            (100, 100, 20, 0),
+            (100, 0, 20, 5),
+            (105, 5, 20, 0),
+            (199, 2, 20, 3),
+            (999, 0, 999, 1),
+        ] {
+            assert_eq!(Shared(100).left(of_all, its, contestants), may, "{of_all} {its} {contestants}");
+        }
+    }
 
     #[test]
     fn handshakes_have_their_part_of_a_turn_however_long_it_is_and_make_none_late() {

@@ -7,7 +7,7 @@ use super::{BATCH_MAX, BATCH_PART, BLOCK_NS, OPENS_PER_TURN, PROBE_NS, WAIT_MAX_
 use crate::engine::causes::OwnCause;
 use crate::engine::clock::RunInstant;
 use crate::engine::connection::State;
-use crate::engine::contestant::OutcomeRecorder;
+use crate::engine::contestant::{LookedAt, OutcomeRecorder};
 use crate::engine::exchange::Exchange;
 use crate::engine::index::{ContestantIndex, Key, LocalSlot, RingSlot};
 use crate::engine::pacer::Due;
@@ -26,6 +26,7 @@ impl<K: Kernel> Worker<K> {
         self.opens = OPENS_PER_TURN;
         self.shaken_ns = 0;
         self.shakers = [0, self.shakers[0]];
+        self.looked_at = LookedAt::default();
         self.quantum.on_turn(self.now);
         // Before those that something has happened to since.
         self.held.append(&mut self.ready);
@@ -359,6 +360,7 @@ impl<K: Kernel> Worker<K> {
         let local = contestant.local(slot);
         let connection = &contestant.connections[local];
         match connection.state() {
+            State::Open if contestant.is_behind(local) => self.catch_up(slot),
             State::Open if contestant.is_stale(local) => {
                 if connection.is_quiet() {
                     self.close(slot);

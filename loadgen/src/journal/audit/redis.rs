@@ -329,7 +329,7 @@ impl HeldRound {
             }
             RoundField::Validity(id) => {
                 let validity = read_validity(text)
-                    .ok_or_else(|| format!("{:?} is no four counts", text.chars().take(40).collect::<String>()))?;
+                    .ok_or_else(|| format!("{:?} is no five counts", text.chars().take(40).collect::<String>()))?;
                 self.stream(id).validity = Some(validity);
             }
             RoundField::Streams | RoundField::Span(..) => {}

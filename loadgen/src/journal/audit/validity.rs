@@ -308,7 +308,7 @@ impl ProvedSeconds {
     /// no late window is missing.
     pub(super) fn wrong(&self, word: RoundValidity, is_whole: bool) -> Vec<String> {
         let mut wrong = Vec::new();
-        let RoundValidity { seconds, valid_seconds, due, void } = word;
+        let RoundValidity { seconds, valid_seconds, due, void, .. } = word;
         if valid_seconds > seconds {
             wrong.push("more than there were".to_owned());
         }

@@ -8,6 +8,8 @@ use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use flowtest_contract::RoundValidity;
 use serde::Serialize;
 
+const US_PER_MS: u64 = 1_000;
+
 /// What is scored of a run, or of some seconds of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validity {
@@ -24,6 +26,8 @@ pub struct Validity {
     /// Time of closed phases, and how long turns came late in it, in microseconds.
     closed_us: u64,
     closed_late_us: u64,
+    /// For how long all seconds together were not on plan, each by its own requests or turns.
+    late_us: u64,
     /// What came last, which what comes behind it may belong to.
     last: Option<Judged>,
 }
@@ -41,6 +45,14 @@ struct Judged {
 impl Judged {
     fn is_valid(&self) -> bool {
         is_valid(self.state, &self.entry, self.length_us, self.late_us)
+    }
+
+    /// How much of it was not on plan.
+    fn off_plan_us(&self) -> u64 {
+        match self.state.open {
+            true => self.entry.rate_ratio().map_or(0, |ratio| ((1.0 - ratio) * self.length_us as f64).round() as u64),
+            false => self.late_us,
+        }
     }
 }
 
@@ -69,6 +81,7 @@ impl Validity {
             self.closed_us += length_us;
             self.closed_late_us += judged.late_us;
         }
+        self.late_us += judged.off_plan_us();
         self.last = Some(judged).filter(|_| is_second);
     }
 
@@ -82,7 +95,7 @@ impl Validity {
     /// The last second had this as well. Whether it is not valid any more.
     fn amend(&mut self, more: &Entry, late_us: u64) -> bool {
         let Some(mut last) = self.last else { return false };
-        let was_valid = last.is_valid();
+        let (was_valid, off_plan_us) = (last.is_valid(), last.off_plan_us());
         let late_us = late_us.min(last.length_us - last.late_us);
         if last.state.open {
             last.entry.add_counts(more);
@@ -91,6 +104,7 @@ impl Validity {
             last.late_us += late_us;
             self.closed_late_us += late_us;
         }
+        self.late_us = self.late_us - off_plan_us + last.off_plan_us();
         self.last = Some(last);
         let is_spoiled = was_valid && !last.is_valid();
         self.valid_seconds -= u64::from(is_spoiled);
@@ -105,12 +119,12 @@ impl Validity {
 
     /// As pages and Redis are told it.
     pub fn counts(&self) -> RoundValidity {
-        let Validity { seconds, valid_seconds, due, void, .. } = *self;
-        RoundValidity { seconds, valid_seconds, due, void }
+        let Validity { seconds, valid_seconds, due, void, late_us, .. } = *self;
+        RoundValidity { seconds, valid_seconds, due, void, late_ms: late_us / US_PER_MS }
     }
 
     /// Whether all of it together was what the plan asked for, weighed by requests and by time: of steps, which are too short to be
-    /// judged by their seconds, and of runs beside their seconds.
+    /// judged by their seconds.
     pub fn is_on_plan(&self) -> bool {
         suffices(self.rate_ratio()) && suffices(self.closed_ratio())
     }
@@ -156,8 +170,7 @@ pub struct ValidityFigures {
 impl ValidityFigures {
     pub fn new(validity: &Validity) -> ValidityFigures {
         ValidityFigures {
-            // A second that is let pass shall hide no long gap in a short run: all of it together has to be on plan as well.
-            valid: validity.counts().is_valid() && validity.is_on_plan(),
+            valid: validity.counts().is_valid(),
             closed_ratio: validity.closed_ratio(),
             seconds: validity.seconds,
             valid_seconds: validity.valid_seconds,
@@ -230,27 +243,28 @@ mod tests {
             seconds.iter().for_each(|(open, entry, late_us)| {
                 validity.add(state(*open), entry, SECOND_US, *late_us, true);
             });
-            let valid = ValidityFigures::new(&validity).valid;
-            assert_eq!(valid, validity.counts().is_valid() && validity.is_on_plan());
-            (validity.counts().is_valid(), validity.is_on_plan())
+            // What pages and rulings say by the counts is what the command says.
+            let figures = ValidityFigures::new(&validity);
+            assert_eq!(figures.valid, validity.counts().is_valid());
+            figures.valid
         };
         let (good, late) = ((true, entry(1_000, 0, 0), 0), (true, entry(1_000, 0, 20), 0));
-        assert_eq!(of(&[]), (true, true), "nothing was asked for");
+        assert!(of(&[]), "nothing was asked for");
         // Ten seconds of six hundred, each of which was a little late.
-        assert_eq!(of(&[vec![good; 590], vec![late; 10]].concat()), (false, true));
+        assert!(!of(&[vec![good; 590], vec![late; 10]].concat()));
         // A gap of 21 ms in ten seconds, of an open phase and of a closed one, is let pass; nine tenths of a second are not.
-        assert_eq!(of(&[vec![good; 9], vec![late]].concat()), (true, true));
+        assert!(of(&[vec![good; 9], vec![late]].concat()));
         let (quiet, gap) = ((false, entry(1_000, 0, 0), 0), |late_us| (false, entry(1_000, 0, 0), late_us));
-        assert_eq!(of(&[vec![quiet; 9], vec![gap(21_000)]].concat()), (true, true));
-        assert_eq!(of(&[vec![quiet; 9], vec![gap(900_000)]].concat()), (true, false));
-        assert_eq!(of(&[vec![good; 9], vec![(true, entry(1_000, 0, 900), 0)]].concat()), (true, false));
+        assert!(of(&[vec![quiet; 9], vec![gap(21_000)]].concat()));
+        assert!(!of(&[vec![quiet; 9], vec![gap(900_000)]].concat()));
+        assert!(!of(&[vec![good; 9], vec![(true, entry(1_000, 0, 900), 0)]].concat()));
         // One of sixty, and of two hundred, that was wholly late.
         let lost = (true, entry(1_000, 0, 1_000), 0);
-        assert_eq!(of(&[vec![good; 59], vec![lost]].concat()), (true, false));
-        assert_eq!(of(&[vec![good; 199], vec![lost]].concat()), (true, true));
+        assert!(!of(&[vec![good; 59], vec![lost]].concat()));
+        assert!(of(&[vec![good; 199], vec![lost]].concat()));
         // A closed phase, whose turns were on time, of which a tenth is void; and one whose turns were not.
-        assert_eq!(of(&[(false, entry(1_000, 100, 0), 0); 10]), (false, true));
-        assert_eq!(of(&[(false, entry(1_000, 0, 0), 20_000); 10]), (false, false));
+        assert!(!of(&[(false, entry(1_000, 100, 0), 0); 10]));
+        assert!(!of(&[(false, entry(1_000, 0, 0), 20_000); 10]));
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Accounts {
                         rounds::valid_seconds.eq(validity.map(|validity| stored_count(validity.valid_seconds))),
                         rounds::due.eq(validity.map(|validity| stored_count(validity.due))),
                         rounds::void.eq(validity.map(|validity| stored_count(validity.void))),
+                        rounds::late_ms.eq(validity.map(|validity| stored_count(validity.late_ms))),
                     ))
                     .execute(conn)?;
                 let points: Vec<_> = given.iter().map(|result| json!([result.user, result.points])).collect();

@@ -89,6 +89,8 @@ pub struct Round {
     void: Option<u64>,
     /// What the organiser said of it.
     pub ruling: Option<Ruling>,
+    #[diesel(deserialize_as = OptionU64)]
+    late_ms: Option<u64>,
 }
 
 impl Round {
@@ -99,6 +101,8 @@ impl Round {
             valid_seconds: self.valid_seconds?,
             due: self.due?,
             void: self.void?,
+            // Sealed before it was counted.
+            late_ms: self.late_ms.unwrap_or(0),
         })
     }
 

@@ -107,6 +107,7 @@ diesel::table! {
         due -> Nullable<BigInt>,
         void -> Nullable<BigInt>,
         ruling -> Nullable<Text>,
+        late_ms -> Nullable<BigInt>,
     }
 }
 

@@ -148,7 +148,7 @@ async fn a_round_that_is_not_valid_counts_until_somebody_voids_it() {
     let harness = Harness::new().await;
     let (accounts, by) = (&harness.accounts, harness.by());
     let alice = harness.contestant("alice").await;
-    let validity = |valid_seconds| Some(RoundValidity { seconds: 60, valid_seconds, due: 6_000, void: 0 });
+    let validity = |valid_seconds| Some(RoundValidity { seconds: 60, valid_seconds, due: 6_000, void: 0, late_ms: 5 });
     let (late, valid) = (harness.round(1, true).await, harness.round(2, true).await);
     let open = accounts.rule_round(late.id, Ruling::Void, "", &by, NOON).await;
     assert!(matches!(open, Err(Error::Refused(_))), "{open:?}");

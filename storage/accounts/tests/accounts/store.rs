@@ -22,7 +22,7 @@ async fn a_new_file_is_for_its_owner_alone() {
         assert_eq!(mode(&harness.beside(name)), 0o600, "{name}");
     }
     assert!(harness.accounts.is_alive().await);
-    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000005");
+    assert_eq!(harness.accounts.schema_version().await.expect("a version"), "00000000000006");
     let nowhere = Accounts::open(harness.beside("no/such/folder.db")).await;
     assert!(matches!(&nowhere, Err(Error::Failed(why)) if why.contains("folder.db")), "{nowhere:?}");
 }
@@ -87,7 +87,7 @@ async fn migrations_go_up_down_and_up_on_a_filled_database() {
     let file = harness.beside("copy.db");
     let mut conn = raw(&file);
     diesel::sql_query("PRAGMA foreign_keys = ON").execute(&mut conn).expect("on");
-    for _ in 0..4 {
+    for _ in 0..5 {
         conn.revert_last_migration(MIGRATIONS).expect("down by one");
     }
     let again = Accounts::open(&file).await.expect("up again");
@@ -114,7 +114,7 @@ async fn a_round_of_before_its_validity_was_kept_is_there_and_says_that_it_is_no
     let harness = Harness::new().await;
     let (accounts, by) = (&harness.accounts, harness.by());
     let round = harness.round(1, true).await;
-    let validity = RoundValidity { seconds: 60, valid_seconds: 40, due: 1_000, void: 9 };
+    let validity = RoundValidity { seconds: 60, valid_seconds: 40, due: 1_000, void: 9, late_ms: 700 };
     accounts.finish_round(round.id, Vec::new(), Some(validity), &by, NOON).await.expect("sealed");
     accounts.rule_round(round.id, Ruling::Void, "", &by, NOON).await.expect("said");
     let before = accounts.round(round.id).await.expect("an answer").expect("the round");
@@ -122,11 +122,17 @@ async fn a_round_of_before_its_validity_was_kept_is_there_and_says_that_it_is_no
     accounts.backup(harness.beside("copy.db"), &by, NOON).await.expect("a copy nobody has open");
 
     let file = harness.beside("copy.db");
-    for _ in 0..3 {
-        raw(&file).revert_last_migration(MIGRATIONS).expect("down by one");
-    }
-    let again = Accounts::open(&file).await.expect("up again");
-    let after = again.round(round.id).await.expect("an answer").expect("the round");
+    let back_by = async |migrations: u32| {
+        for _ in 0..migrations {
+            raw(&file).revert_last_migration(MIGRATIONS).expect("down by one");
+        }
+        let again = Accounts::open(&file).await.expect("up again");
+        again.round(round.id).await.expect("an answer").expect("the round")
+    };
+    // Of one of before it was kept how late its seconds were, that is as if none was.
+    let after = back_by(1).await;
+    assert_eq!(after.validity(), Some(RoundValidity { late_ms: 0, ..validity }));
+    let after = back_by(4).await;
     assert_eq!((after.validity(), after.ruling), (None, None));
     assert_eq!((after.number, &after.state, after.finished_at), (before.number, &before.state, before.finished_at));
     assert!(!after.wants_ruling(), "nobody is asked about what nobody knows");

@@ -204,11 +204,17 @@ impl Session {
     /// Behind rows that Redis has just taken, so that it knows us. Where it has forgotten us since, or takes nothing any more,
     /// the next rows are told so.
     fn put_validity(&mut self) -> Result<(), ScoreboardError> {
-        let Some(RoundValidity { seconds, valid_seconds, due, void }) = self.validity else { return Ok(()) };
+        let Some(RoundValidity { seconds, valid_seconds, due, void, late_ms }) = self.validity else { return Ok(()) };
         let mut call = redis::cmd("FCALL");
         call.arg("flowtest_put_validity").arg(1).arg(&self.key).arg(self.config.stream.to_string());
         call.arg(seconds).arg(valid_seconds).arg(due).arg(void);
-        self.call::<Answer>("say how much is valid", &call).map(drop)
+        let older = call.clone();
+        let told = match self.call::<Answer>("say how much is valid", call.arg(late_ms)) {
+            // Functions of an older release know no fifth count, and serve until its dashboard has been replaced.
+            Err(ScoreboardError::Redis { .. }) => self.call("say how much is valid", &older),
+            told => told,
+        };
+        told.map(drop)
     }
 
     /// Puts the final rows with the end marker, and seals the round if that is the goal. May be called again after

@@ -4,7 +4,7 @@ use crate::stage::{CONTEST, Stage, control, rows, wait_for_put};
 use flowtest_contest::State;
 use flowtest_contract::RoundValidity;
 use flowtest_contract::rules::UtcUs;
-use flowtest_scoreboard::{GeneratorHealth, Publisher, ScoreboardError};
+use flowtest_scoreboard::{GeneratorHealth, Publisher, ScoreboardError, library};
 use flowtest_testkit::RedisServer;
 use flowtest_testkit::WAIT_MAX;
 use flowtest_testkit::documents::generator_health;
@@ -51,7 +51,7 @@ fn flushed_while_nothing_new_is_counted() {
 fn how_much_is_valid_stays_when_its_generator_is_gone_and_comes_back_after_a_flush() {
     let stage = Stage::new();
     let publisher = stage.publisher();
-    let said = RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3 };
+    let said = RoundValidity { seconds: 10, valid_seconds: 9, due: 1_000, void: 3, late_ms: 21 };
     publisher.publish(1, rows(40));
     wait_for_put(&publisher, 1);
     assert_eq!(stage.totals().validity().next(), None, "nothing was said");
@@ -62,7 +62,15 @@ fn how_much_is_valid_stays_when_its_generator_is_gone_and_comes_back_after_a_flu
     wait_until("the word", || held().filter(|held| *held == said));
     stage.server.command(&["FLUSHALL"]);
     wait_until("the word again", || held().filter(|held| *held == said));
-    let last = RoundValidity { seconds: 11, ..said };
+    // A library of before 0.3 takes four counts.
+    let older = library::CODE
+        .replace(&format!("-- library version {}", library::VERSION), "-- library version 8")
+        .replace(" and #args ~= 6", "");
+    stage.server.command(&["FUNCTION", "LOAD", "REPLACE", &older]);
+    publisher.note_validity(RoundValidity { seconds: 12, ..said });
+    wait_until("four of them", || held().filter(|held| *held == RoundValidity { seconds: 12, late_ms: 0, ..said }));
+    stage.server.command(&["FUNCTION", "LOAD", "REPLACE", library::CODE]);
+    let last = RoundValidity { seconds: 13, ..said };
     publisher.note_validity(last);
     publisher.end(2, rows(41), WAIT_MAX).expect("ended");
     assert_eq!(held(), Some(last), "the last word comes with the end");
