@@ -1,7 +1,7 @@
 //! What a generator says about itself, once a look.
 
 use super::round_runner::RoundRunner;
-use super::{Controller, halted_by};
+use super::Controller;
 use crate::engine::run::Clock;
 
 use flowtest_journal::free_bytes;
@@ -23,7 +23,7 @@ impl Controller {
             stream: runner.map(|runner| runner.stream),
             round: runner.map(|runner| runner.id),
             revision: runner.map_or(0, |runner| runner.control.revision),
-            halted_by: Some(runner.map_or_else(|| halted_by(self.control.as_ref()), RoundRunner::halted_by)),
+            halted_by: Some(runner.map_or_else(|| self.halted_by(), RoundRunner::halted_by)),
             rate: figures.map_or(0, |figures| figures.rate),
             rate_ratio: figures.and_then(|figures| figures.rate_ratio),
             lag_p99_us: figures.and_then(|figures| figures.lag_p99_us),
