@@ -107,7 +107,7 @@ impl RedisServer {
         self.connect().and_then(|mut connection| command.query(&mut connection)).expect("the server answers")
     }
 
-    /// The text of a key.
+    /// What was SET there, where it is text.
     pub fn text(&self, key: &str) -> String {
         redis::from_redis_value(self.command(&["GET", key])).expect("a text")
     }

@@ -316,8 +316,9 @@ impl Scoreboard {
 pub(crate) mod tests {
     use super::*;
 
-    /// What an idle generator in a round writes.
-    const GOLDEN: &str = include_str!("../tests/golden/generator-1.json");
+    /// What an idle generator in a round writes, and what one of before 0.3 wrote.
+    const GOLDEN: &str = include_str!("../tests/golden/generator-2.json");
+    const OLDER: &str = include_str!("../tests/golden/generator-1.json");
 
     pub(crate) fn health(id: &str, beat: UtcUs) -> GeneratorHealth {
         let health = GeneratorHealth::from_json(GOLDEN.as_bytes(), "g1").expect("it is read");
@@ -327,6 +328,8 @@ pub(crate) mod tests {
     #[test]
     fn what_generators_write_stays_as_it_is() {
         assert_eq!(health("g1", UtcUs(5)).to_json(), GOLDEN.trim_end());
+        let older = GeneratorHealth::from_json(OLDER.as_bytes(), "g1").expect("it is read");
+        assert_eq!(older.to_json(), GOLDEN.trim_end());
     }
 
     #[test]

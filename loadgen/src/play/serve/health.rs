@@ -1,7 +1,7 @@
 //! What a generator says about itself, once a look.
 
-use super::round_runner::RoundRunner;
 use super::Controller;
+use super::round_runner::RoundRunner;
 use crate::engine::run::Clock;
 
 use flowtest_journal::free_bytes;
