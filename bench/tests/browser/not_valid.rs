@@ -24,6 +24,7 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         let (team, admin) = (arena.browser().await, arena.admin_browser().await);
         team.sign_in("alice", PASSWORD).await;
         arena.arm("+6s");
+        arena.until_state("armed");
         let end = arena.standings()["round"]["end_at"].as_i64().expect("an instant");
         plan(&arena, "/setting/freeze", end - 2_000);
         plan(&arena, "/setting/reveal-at", end);

@@ -228,12 +228,8 @@ fn nobody_is_let_in_by_a_certificate_that_is_not_trusted_until_the_contest_takes
     let start = arena.arm(&["g1"]);
     sleep_until(start + 3 * SECOND);
     // (who, why it gets nothing)
-    let kept_out = [
-        ("expired", "expired on 2021-01-01"),
-        ("other", "for another name"),
-        // All sign themselves, by the same name.
-        ("alone", "not signed by the authority that it names"),
-    ];
+    let kept_out =
+        [("expired", "expired on 2021-01-01"), ("other", "for another name"), ("alone", "nobody trusted has signed")];
     for (name, why) in kept_out {
         assert_eq!(served(arena.stage.target(name)), 0, "{name}");
         let errors = arena.control_store.scoreboard().read_errors("arena", name).expect("Redis is there");

@@ -115,7 +115,7 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
     let wall = ada.get("/chart?view=projector").await;
     wall.says(SHOWN).says("Our own machine was late");
     lacks(&wall, "data-validity-names");
-    let figures = "\"valid\":false,\"seconds\":1200,\"valid_seconds\":1141,\"due\":60000,\"void\":1234,\"warn\":true";
+    let figures = "\"valid\":false,\"seconds\":1200,\"valid_seconds\":1141,\"due\":60000,\"void\":1234,\"late_ms\":9000,\"warn\":true";
     ada.get("/api/standings").await.says(figures).says("\"late_generators\":[\"g1\"]");
     for path in ["/api/standings", "/api/me"] {
         let answer = alice.get(path).await;
