@@ -90,8 +90,8 @@ export class Machine {
       while (this.at !== null && this.shown !== this.at) {
         const wanted = this.at;
         const round = this.roundAt(wanted);
-        // At its end stands what it came to, with the last answers.
-        const at = round && wanted >= round.end_at ? Math.max(wanted, Math.min(round.settled_at, this.end())) : wanted;
+        // At its end stands what it came to, with the last answers; at each instant behind it what was seen then.
+        const at = round && Math.round(wanted) === round.end_at ? Math.max(wanted, Math.min(round.settled_at, this.end())) : wanted;
         const [frame, store] = await Promise.all([this.fetch(at), this.lineStore(round)]);
         if (this.at === null) break;
         // What stands there is of another instant, and says so until this one comes.

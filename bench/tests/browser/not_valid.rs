@@ -71,12 +71,6 @@ fn the_banner_comes_and_goes_with_the_feed_and_the_curves_say_which_seconds() {
         admin.go("/setting").await;
         admin.until_words("as soon as you say whether it counts, everybody sees the result").await;
         findings.ask(&admin, "control whose reveal waits", axe.as_deref()).await;
-        // An instant of which the time machine does not show the end of the round, with its last answers.
-        wait_until_or("the last answers are over", || {
-            let history = must(arena.admin.visitor.json("/api/history"));
-            let settled_ms = history["rounds"][0]["settled_at"].as_u64().unwrap_or(u64::MAX);
-            (settled_ms < utc_us().0 / 1_000).then_some(()).ok_or_else(|| history["rounds"].to_string())
-        });
         let waiting_ms = utc_us().0 / 1_000;
         arena.until_it_counts();
         team.until("document.querySelector('[data-stage-frozen]').hidden").await;

@@ -238,8 +238,10 @@ pub struct Ladder {
     terms: LadderTerms,
     /// Rates that passed, rising.
     passed: Vec<u64>,
-    /// The lowest that failed.
+    /// The lowest that failed, until it passes after all.
     broke: Option<(u64, HoldVerdict)>,
+    /// All that failed above what has passed, falling.
+    failed: Vec<(u64, HoldVerdict)>,
     /// How often the gap may still be halved.
     halvings_left: u32,
     retries_left: u32,
@@ -273,6 +275,7 @@ impl Ladder {
             terms,
             passed: Vec::new(),
             broke: None,
+            failed: Vec::new(),
             halvings_left: 0,
             retries_left: RETRIES_MAX,
             not_valid: 0,
@@ -291,9 +294,11 @@ impl Ladder {
         self.now
     }
 
-    /// What it has found so far; final once it is over.
+    /// What it has found so far; final once it is over. While it climbs on from what passed after all, it has broken at what
+    /// failed above that.
     pub fn found(&self) -> Found {
-        Found { holds: self.held(), broke: self.broke, unbroken: self.unbroken }
+        let broke = self.broke.or_else(|| self.failed.last().copied());
+        Found { holds: self.held(), broke, unbroken: self.unbroken }
     }
 
     /// Whether what lies between what passed and what failed is still to be tried.
@@ -363,6 +368,7 @@ impl Ladder {
             return self.retry();
         }
         self.passed.push(rate);
+        self.failed.retain(|(failed, _)| *failed > rate);
         if trial == Trial::Retry {
             self.broke = None;
         }
@@ -383,6 +389,8 @@ impl Ladder {
 
     fn after_failure(&mut self, rate: u64, trial: Trial, verdict: HoldVerdict) -> Option<Hold> {
         self.broke = Some((rate, verdict));
+        self.failed.retain(|(failed, _)| *failed > rate);
+        self.failed.push((rate, verdict));
         match trial {
             // It passed by luck, so that the gap begins below it, and may be as wide as a step again.
             Trial::Confirm => {
@@ -604,6 +612,20 @@ mod tests {
         });
         let retries = holds.iter().filter(|(hold, _)| hold.trial == Trial::Retry).count();
         assert!(retries <= RETRIES_MAX as usize, "{found:?}: {holds:?}");
+    }
+
+    #[test]
+    fn who_climbs_on_from_what_passed_after_all_has_broken_at_what_failed_above_it() {
+        // It holds 2,160, and one hold at 2,135 is spoilt.
+        let mut ladder = Ladder::new(terms(1_000, "x1.25", 100_000)).expect("terms that fit");
+        let mut spoilt = true;
+        while let Some(hold) = ladder.now().filter(|hold| hold.rate < 2_500) {
+            let capacity = if hold.rate == 2_135 && std::mem::take(&mut spoilt) { 1 } else { 2_160 };
+            ladder.take(queue(capacity, hold.rate));
+        }
+        let climbs_on = Hold { rate: 2_668, trial: Trial::Climb };
+        assert_eq!((ladder.now(), ladder.found().holds), (Some(climbs_on), 2_135));
+        assert_eq!(ladder.found().broke.map(|(at, _)| at), Some(2_196));
     }
 
     #[test]
