@@ -6,7 +6,7 @@ use super::document::edit::Edit;
 use super::error::ChangeError;
 use super::readiness::{self, Mark};
 use flowtest_accounts::Actor;
-use flowtest_contest::lifecycle::Change;
+use flowtest_contest::lifecycle::{self, Change};
 use flowtest_contest::timeline::LEAD_US;
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
@@ -40,15 +40,16 @@ impl Controller {
         if self.show().over {
             return Err(ChangeError::Unfit("the contest is over: say first that it goes on, then arm".to_owned()));
         }
+        let round = RoundId::from_bits(random_bits().map_err(ChangeError::Unfit)?);
+        let arm = Change::Arm { round, start_at, scored, generators: named };
+        self.check_first(&edit, &arm, now)?;
         edit.follow_people_at_any_rate(&Actor::program(), now).await?;
         if self.document.roster().contestants.is_empty() {
             return Err(ChangeError::NoContest);
         }
-        let round = RoundId::from_bits(random_bits().map_err(ChangeError::Unfit)?);
         leave_out(&edit, left_out, by, now).await?;
         let what = format!("A {} round was armed.", if scored { "scored" } else { "practice" });
-        let made =
-            edit.change(None, Change::Arm { round, start_at, scored, generators: named }, &what, by, now).await?;
+        let made = edit.change(None, arm, &what, by, now).await?;
         drop(edit);
         self.document.tell_feed().await?;
         Ok(made)
@@ -67,8 +68,19 @@ impl Controller {
         let at = at.unwrap_or(now.saturating_add(LEAD_US + MARGIN_US));
         let edit = self.document.edit().await;
         self.document.check_fresh(expected).await?;
+        let resume = Change::Resume { at, generators: named };
+        self.check_first(&edit, &resume, now)?;
         leave_out(&edit, left_out, by, now).await?;
-        edit.change(None, Change::Resume { at, generators: named }, "The round goes on.", by, now).await
+        edit.change(None, resume, "The round goes on.", by, now).await
+    }
+
+    /// Refuses what would be refused, before anything is saved for it: where somebody else's document is shown, the first change
+    /// that is saved replaces that.
+    fn check_first(&self, edit: &Edit<'_>, change: &Change, now: UtcUs) -> Result<(), ChangeError> {
+        if let Some(ours) = edit.control().filter(|_| self.document.check_undisputed().is_err()) {
+            lifecycle::change(&ours, change.clone(), now)?;
+        }
+        Ok(())
     }
 
     /// Generators that can play, freshly looked at: one that is silent or whose clock is off would spoil the round.

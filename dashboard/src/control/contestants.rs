@@ -127,6 +127,12 @@ impl Controller {
         if !has_endpoint {
             return Some(format!("A round is on: set your endpoint, and {joins}."));
         }
+        let is_waiting = self.document.check_undisputed().is_err() || self.document.check_steering().is_err();
+        if is_waiting || control.halted {
+            return Some(
+                "A round is on, and nobody joins it at this moment: tell the organisers if it stays so.".to_owned(),
+            );
+        }
         Some(match self.automation().newcomer(user).map(|newcomer| (newcomer.right, newcomer.trouble)) {
             Some((_, Some(trouble))) => {
                 format!("A round is on, and {joins}. Not yet: {}.", trouble.trim_end_matches('.'))

@@ -344,14 +344,44 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
     assert!(message.contains("Until then nothing happens here by itself"), "{message}");
     // Shares, joins, the end of the plan, its seal: nothing is written, neither there nor here.
     stage.beat("g2", |health| health.takes_from = Some(UtcUs(1)));
-    stage.contestant("zoe", 8082).await;
+    let zoe = stage.contestant("zoe", 8082).await;
     for second in [1, 2, 50, 60] {
         stage.turn_at(stage.now + second * SECOND).await;
     }
+    let told = stage.controller.arrival(zoe.id, true, stage.now);
+    assert!(told.as_ref().is_some_and(|told| told.contains("nobody joins it at this moment")), "{told:?}");
     assert_eq!((stage.published(), stage.saved().await.revision), (Some(theirs), saved));
     let by = stage.by(&stage.ada);
     let abandoned = stage.controller.automation().abandon(Vec::new(), "it is lost", &by, stage.now).await;
     assert!(abandoned.is_err_and(|error| error.to_string().contains("Redis holds revision 90")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_replaces_nobodys_document() {
+    let mut stage = Stage::new().await;
+    let alice = stage.contestant("alice", 8081).await;
+    stage.turn().await;
+    let mut theirs = (*stage.control()).clone();
+    (theirs.revision, theirs.left_out) = (90, [THEIRS.to_owned()].into());
+    stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
+    stage.turn().await;
+    assert!(stage.controller.status().conflict.is_some());
+    // A team has another endpoint since, and one that could play is left out.
+    let another = "127.0.0.1:8083";
+    stage.controller.set_endpoint(&alice, another, &stage.by(&alice), stage.now).await.expect("an endpoint");
+    assert!(
+        stage.controller.arrival(alice.id, true, stage.now).is_some_and(|said| said.contains("Requests come when"))
+    );
+    ["g1", "g2"].iter().for_each(|id| stage.beat(id, |_| ()));
+    let (by, soon) = (stage.by(&stage.ada), stage.now + SECOND);
+    let armed = stage.controller.arm(None, soon, true, vec!["g1".to_owned()], &by, stage.now).await;
+    assert!(armed.is_err_and(|error| error.to_string().contains("start")));
+    assert_eq!(stage.published(), Some(theirs.clone()), "an organiser may still take it over");
+    assert!(stage.controller.status().conflict.is_some());
+    // A round that goes on too early likewise.
+    let resumed = stage.controller.resume(None, Some(soon), vec!["g1".to_owned()], &by, stage.now).await;
+    assert!(resumed.is_err());
+    assert_eq!(stage.published(), Some(theirs));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,6 +227,24 @@ async fn the_red_switch_stops_all_traffic_of_a_newer_programs_document_and_chang
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_red_switch_stops_also_where_a_document_says_that_all_is_stopped_and_no_generator_stops_by_it() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    // One that has no revision, and one that generators have been let go on from.
+    stage.beat("g1", |health| health.revision = 50);
+    for (text, revision) in
+        [(r#"{"dialect":99,"name":"finals","halted":true}"#, 51), (r#"{"dialect":99,"revision":12,"halted":true}"#, 51)]
+    {
+        stage.put_raw(text);
+        stage.turn().await;
+        assert_eq!(stage.stop_at_once(Change::Halt { halted: true }).await.unpublished, None, "{text}");
+        assert_eq!((&stage.raw()["revision"], &stage.raw()["halted"]), (&revision.into(), &true.into()), "{text}");
+        assert!(stage.controller.status().conflict.is_some_and(|conflict| conflict.is_halted()));
+        stage.change(Change::Halt { halted: false }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_red_switch_of_a_dashboard_without_a_document_stops_what_redis_holds() {
     let stage = Stage::new().await;
     let by = stage.by(&stage.ada);

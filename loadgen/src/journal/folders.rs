@@ -47,6 +47,15 @@ pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
     Ok(found.into_values().collect())
 }
 
+/// Why folders of rounds could not be listed, which keeps nobody from the others: what they hold is lacking.
+pub fn unlisted(folders: &[PathBuf]) -> Result<Vec<String>, Failed> {
+    let mut found = Vec::new();
+    for folder in folders {
+        found.extend(stream::unlisted(folder)?.iter().map(ToString::to_string));
+    }
+    Ok(found)
+}
+
 /// What lies there now, as it is.
 pub fn list(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
     let mut found = Vec::new();

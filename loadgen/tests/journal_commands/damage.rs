@@ -2,7 +2,9 @@
 
 use crate::played::{Played, STREAM};
 use crate::program::{Said, on};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The newest segment of a stream.
 fn segment(stream: &Path) -> PathBuf {
@@ -54,6 +56,29 @@ fn a_changed_byte_is_damage_and_nothing_behind_it_counts() {
     assert_eq!(standing(&said).1, "damaged");
     on("inspect", dir.path(), &[]).exits(0).says("┆ damaged ┆");
     on("export", dir.path(), &[]).exits(1).complains("only what lies before the damage was exported");
+}
+
+#[test]
+fn a_round_whose_folder_cannot_be_listed_is_told_and_hides_no_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    Played::usual().write(dir.path());
+    let closed = dir.path().join("00000000000000000000000000000009");
+    std::fs::create_dir(&closed).expect("a folder");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).expect("ours");
+    let on = |command: &str| {
+        let words = [command, "--journal", dir.path().to_str().expect("UTF-8")];
+        flowtest_testkit::run(as_anybody(env!("CARGO_BIN_EXE_flowtest-loadgen")).args(words))
+    };
+    on("inspect").exits(1).says(&STREAM.to_string()).complains("cannot list");
+    on("audit").exits(4).says("DIFFERENT: 1 difference").says("cannot list");
+    on("export").exits(1).says("verified").complains("cannot list");
+}
+
+/// A program that may read no more than the owner of a file lets it.
+fn as_anybody(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-dac_override,-dac_read_search", program]);
+    if rustix::process::geteuid().is_root() { command } else { Command::new(program) }
 }
 
 #[test]

@@ -67,8 +67,10 @@ pub(crate) struct Listed {
     pub(crate) streams: Vec<StreamFolder>,
     /// What is named like a round or a stream and is none, each with the reason.
     pub(crate) strays: Vec<JournalError>,
-    /// Rounds that have a folder and no stream in it.
+    /// Rounds that have a folder and no stream in it that is known.
     pub(crate) empty: Vec<RoundId>,
+    /// Why the folders of some of these could not be listed.
+    pub(crate) unlisted: Vec<JournalError>,
 }
 
 /// All streams under `dir`, which may also be the folder of a round or of a stream.
@@ -84,7 +86,11 @@ pub(crate) fn find(dir: &Path) -> Result<Listed, JournalError> {
         (Some(round), None, _) => streams_of(dir, round, &mut found)?,
         _ => {
             for (round, path) in ids::<RoundId>(dir, &mut found.strays)? {
-                streams_of(&path, round, &mut found)?;
+                // What is wrong with it hides no other round.
+                if let Err(error) = streams_of(&path, round, &mut found) {
+                    found.unlisted.push(error);
+                    found.empty.push(round);
+                }
             }
         }
     }

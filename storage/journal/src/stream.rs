@@ -70,7 +70,16 @@ pub fn strays(dir: &Path) -> Result<Vec<JournalError>, JournalError> {
     Ok(folder::find(dir)?.strays)
 }
 
-/// Rounds that have a folder under `dir` and no stream in it: there was one, or its process died before it wrote anything.
+/// Why folders of rounds under `dir` could not be listed: whatever streams they hold, [`find`] has none of them.
+///
+/// # Errors
+/// As [`find`].
+pub fn unlisted(dir: &Path) -> Result<Vec<JournalError>, JournalError> {
+    Ok(folder::find(dir)?.unlisted)
+}
+
+/// Rounds that have a folder under `dir` and no stream in it that is known: there was one, its process died before it wrote
+/// anything, or the folder cannot be listed.
 ///
 /// # Errors
 /// As [`find`].

@@ -86,9 +86,9 @@ impl Document {
         // Nobody here can make another document of it, and a stop waits for nobody.
         if let Ok(Held::Foreign(conflict)) = &mut found
             && conflict.found.is_none()
-            && !conflict.is_halted
         {
-            conflict.is_halted = self.stop_elsewhere(until).await;
+            let is_stopped = self.stop_elsewhere(until).await;
+            conflict.is_halted |= is_stopped;
         }
         // What we saved ourselves while Redis was asked is no conflict.
         let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
@@ -97,7 +97,8 @@ impl Document {
             Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => (None, Some(conflict).filter(|_| is_current)),
             // Somebody was faster: the next look sees to it.
             Ok(Held::Ours | Held::Stopped(_) | Held::StoppedUnread(_) | Held::Unknown(_)) => (None, None),
-            Err(error) => (Some(error.to_string()), known.conflict.take().filter(|_| is_current)),
+            // It was not looked at: what is decided takes a conflict away by itself.
+            Err(error) => (Some(error.to_string()), known.conflict.take()),
         };
         let conflict = known.conflict.as_ref().map(|conflict| conflict.message.clone());
         known.publishing.clone().or(conflict)
@@ -158,7 +159,8 @@ impl Document {
         let theirs = conflict.and_then(|conflict| conflict.found.as_ref());
         let is_told = |stop: &Stop| match (conflict, theirs) {
             (_, Some(found)) => !stop.is_due(control, found) && !stop.is_of_another(found),
-            (Some(conflict), None) => *stop == Stop::Halt && conflict.is_halted,
+            // Whether generators stop by it is looked at when it is put there.
+            (Some(_), None) => false,
             (None, None) => matches!(held, Ok(Held::Ours)),
         };
         let refused = theirs.map_or_else(Vec::new, |found| refusals(control, &told, found, now));
@@ -270,12 +272,13 @@ impl Conflict {
 
     /// Of one that a newer program wrote.
     fn unread(unread: &UnreadControl) -> Conflict {
+        let is_halted = unread.halted_by().is_some();
         let message = format!(
             "Redis holds a control document of a newer program: {unread}.{} Stop all traffic is written into it, and nothing else can \
              be; nothing is done here by itself either.",
-            stopped(unread.halted)
+            stopped(is_halted)
         );
-        Conflict { revision: None, found: None, is_halted: unread.halted, message }
+        Conflict { revision: None, found: None, is_halted, message }
     }
 
     fn unknown(ours: &Control, found: Control) -> Conflict {
@@ -301,7 +304,7 @@ fn meanwhile(ours: &Control, found: &Control) -> String {
     };
     format!(
         "{stops}.{} Any other change here goes on from the database instead. Until then nothing happens here by itself: no round \
-         begins, drains or is sealed, nobody joins, and no share is given anew.",
+         begins, drains or is sealed, nobody joins or is moved to another endpoint, the policy stays, and no share is given anew.",
         stopped(found.halted)
     )
 }

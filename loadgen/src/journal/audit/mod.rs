@@ -97,6 +97,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     }
     let mut report = AuditReport::new(&streams, held.as_ref());
     report.add_unreadable(&unreadable);
+    report.add_unlisted(&folders::unlisted(&flags.journals.journal)?);
     report.findings.extend(unlooked);
     if let Some(what_if) = &what_if {
         let beginnings = streams.iter().filter_map(|stream| stream.beginning.as_ref());

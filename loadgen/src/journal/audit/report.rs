@@ -129,6 +129,12 @@ impl AuditReport {
         report
     }
 
+    /// Nobody knows what lies in a folder that cannot be listed.
+    pub fn add_unlisted(&mut self, unlisted: &[String]) {
+        self.equal &= unlisted.is_empty();
+        self.findings.extend(unlisted.iter().map(|why| Finding::of_all(Kind::Unreadable, true, why.clone())));
+    }
+
     /// What cannot be read is not proved.
     pub fn add_unreadable(&mut self, unreadable: &[(&StreamFolder, JournalError)]) {
         self.equal &= unreadable.is_empty();

@@ -38,7 +38,7 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
     };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
     let bar = folders::bar(found.iter().map(folders::bytes).sum(), to_stdout);
-    let mut lacking = Vec::new();
+    let mut lacking = folders::unlisted(&flags.journals.journal)?;
     let mut line = Line::new(flags.format, records::columns(flags.what));
     let mut written = if flags.format == Format::Csv { line.head(&mut out) } else { Ok(()) };
     for folder in &found {

@@ -47,7 +47,11 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, without: flags.without.clone(), orphans: false };
-    let report = publish(&found, &redis, &extent)?;
+    let mut report = publish(&found, &redis, &extent)?;
+    for why in folders::unlisted(&flags.journals.journal)? {
+        eprintln!("flowtest-loadgen: {why}");
+        report.complete = false;
+    }
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
     }
