@@ -1,8 +1,9 @@
 //! What the live feed must be told: who is who, what counts beside the round, and what the public may see.
 
 use super::roster::HOUSE;
-use super::show::Show;
+use super::show::{PastFreeze, Show};
 use crate::live::clock::utc_ms;
+use crate::live::facts::{over_from, unsealed_from};
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
 use flowtest_accounts::{Accounts, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
@@ -94,6 +95,7 @@ impl FeedFacts {
                 unsealed_since: unsealed_since(control.as_deref(), &carried),
                 unruled_since,
             };
+            let past_freezes = show.past.iter().map(past_freeze).collect();
             let ended = show.over;
             let unwritten = facts.unwritten.clone();
             *facts = Arc::new(Facts {
@@ -106,6 +108,7 @@ impl FeedFacts {
                 not_valid,
                 notices,
                 freeze,
+                past_freezes,
                 ended,
                 unwritten,
             });
@@ -206,24 +209,9 @@ impl FeedFacts {
     }
 }
 
-/// Pages say instants to the second: whoever sets one for the end of a round sets what they say of it.
-const SAID_US: u64 = 1_000_000;
-
-/// From when on a round is over, as it was meant and told when it began: whoever set an instant for its end knew of no pause. An
-/// organiser's end may come before that.
-fn over_from(control: &Control) -> Option<UtcUs> {
-    let planned = control.timeline.start_at?.saturating_add(control.contest.duration_us()).floor(SAID_US);
-    Some(control.timeline.stopped_at.map_or(planned, |stopped| stopped.min(planned)))
-}
-
-/// The same of a scored round whose results are not written yet.
+/// From when on a scored round is over whose results are not written yet.
 fn unsealed_since(control: Option<&Control>, carried: &Carried) -> Option<UtcUs> {
-    let control =
-        control.filter(|control| control.scored && !control.round.is_some_and(|round| carried.has(&round)))?;
-    match control.state {
-        State::Armed | State::Running | State::Paused | State::Draining | State::Sealed => over_from(control),
-        State::Draft | State::Aborted => None,
-    }
+    unsealed_from(control.filter(|control| !control.round.is_some_and(|round| carried.has(&round)))?)
 }
 
 /// The name of the setting that holds what the house had in each sealed round.
@@ -248,6 +236,11 @@ fn contestant(user: User) -> Contestant {
         disqualified: user.disqualified.is_some(),
         absent: false,
     }
+}
+
+fn past_freeze(past: &PastFreeze) -> Freeze {
+    let PastFreeze { freeze_at, revealed_at, reveal_at } = *past;
+    Freeze { at: Some(freeze_at), revealed: true, revealed_at: Some(revealed_at), reveal_at, ..Freeze::default() }
 }
 
 /// What everybody reads while the organiser is to say whether a round counts.

@@ -237,7 +237,7 @@ impl Document {
 
     /// What the public may see.
     pub fn show(&self) -> Show {
-        *self.show.value()
+        Show::clone(&self.show.value())
     }
 
     /// How often what the public may see was changed: what a page shows, and sends back with [`edit::Edit::set_show`].
