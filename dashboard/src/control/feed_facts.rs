@@ -5,7 +5,7 @@ use super::show::{PastFreeze, Show};
 use crate::live::clock::utc_ms;
 use crate::live::facts::{over_from, unsealed_from};
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
-use flowtest_accounts::{Accounts, Level, Role, Round, User};
+use flowtest_accounts::{Accounts, AuditFilter, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
@@ -16,6 +16,10 @@ use tokio::sync::watch;
 
 /// The board looks once a second: what a round came to stands there so long after it was sealed. The next one cannot have begun.
 const SETTLED_US: u64 = 2_000_000;
+
+/// What is noted of a word on a round, and how many words on one are looked at.
+const RULING: &str = "round.ruling";
+const RULINGS_MAX: u32 = 1_000;
 
 /// The newest facts, and who hears of them.
 #[derive(Debug)]
@@ -183,8 +187,40 @@ impl FeedFacts {
     /// From when on a sealed round was over.
     async fn over_since(&self, round: &Round) -> Result<Option<UtcUs>, flowtest_accounts::Error> {
         let Some(finished_at) = round.finished_at else { return Ok(None) };
-        let control = self.control_then(round, finished_at).await?;
-        Ok(Some(control.and_then(|control| over_from(&control)).unwrap_or(finished_at)))
+        Ok(Some(self.over_at(round, finished_at).await?))
+    }
+
+    /// The same of one of which nothing more was to come from an instant on.
+    async fn over_at(&self, round: &Round, settled_at: UtcUs) -> Result<UtcUs, flowtest_accounts::Error> {
+        let control = self.control_then(round, settled_at).await?;
+        Ok(control.and_then(|control| over_from(&control)).unwrap_or(settled_at))
+    }
+
+    /// Until when what was set to be revealed at an instant waited for rounds, by what the database has of them: whoever comes
+    /// later, as after a restart, finds the same.
+    pub(super) async fn waited_until(&self, reveal_at: UtcUs) -> Result<UtcUs, flowtest_accounts::Error> {
+        let mut until = reveal_at;
+        for round in self.accounts.rounds().await?.iter().filter(|round| round.scored) {
+            let aborted_at = (round.state == State::Aborted.as_str()).then_some(round.state_at);
+            let Some(settled_at) = round.finished_at.or(aborted_at) else { continue };
+            let word_at = match round.ruling {
+                Some(_) => self.first_word_at(round.id).await?,
+                None => None,
+            };
+            let known_at = settled_at.max(word_at.unwrap_or(settled_at));
+            if known_at > until && self.over_at(round, settled_at).await? <= reveal_at {
+                until = known_at;
+            }
+        }
+        Ok(until)
+    }
+
+    /// When the organiser first said what becomes of a round that is not valid.
+    async fn first_word_at(&self, round: RoundId) -> Result<Option<UtcUs>, flowtest_accounts::Error> {
+        let (action, subject) = (Some(RULING.to_owned()), Some(format!("round:{round}")));
+        let filter = AuditFilter { action, subject, ..AuditFilter::default() };
+        let lines = self.accounts.audit_page(None, RULINGS_MAX, filter).await?;
+        Ok(lines.last().map(|line| line.at))
     }
 
     async fn carried(&self, sealed: &[&Round]) -> Result<Carried, flowtest_accounts::Error> {

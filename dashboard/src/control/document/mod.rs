@@ -426,6 +426,11 @@ impl Document {
         self.facts.tell(has_house, || (self.control(), self.show())).await
     }
 
+    /// Until when what was set to be revealed at an instant waited for rounds: that instant where it waited for none.
+    pub(super) async fn waited_until(&self, reveal_at: UtcUs) -> Result<UtcUs, flowtest_accounts::Error> {
+        self.facts.waited_until(reveal_at).await
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock()
     }
