@@ -178,10 +178,11 @@ function climb(card) {
 }
 
 // What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. And the
-// endpoint, where somebody else has changed it. Whether it was.
+// endpoint with its levers, where somebody else has changed it. Whether it was.
 async function renew({ ledger_version: version, endpoint }) {
   const box = document.querySelector("[data-ledger]");
-  const isSame = box.dataset.version === version && document.querySelector("[data-endpoint]").dataset.endpoint === (endpoint ?? "");
+  const before = document.querySelector("[data-endpoint]").dataset.endpoint;
+  const isSame = box.dataset.version === version && before === (endpoint ?? "");
   if (!version || isSame) return false;
   const answer = await fetch("/index", { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
   if (!answer?.ok) return false;
@@ -192,6 +193,7 @@ async function renew({ ledger_version: version, endpoint }) {
   for (const one of fresh.querySelectorAll("[data-ledger] details")) one.open ||= open.has(one.dataset.round);
   localise(fresh.querySelector("[data-endpoint]"));
   for (const [old, next] of ["ledger", "my-rounds", "endpoint", "endpoint-pill"].map(of)) old.replaceWith(document.adoptNode(next));
+  levers(of, before);
   const [card, then] = of("rounds-card");
   card.hidden = then.hidden;
   // Whichever round was looked at stays chosen.
@@ -200,6 +202,17 @@ async function renew({ ledger_version: version, endpoint }) {
   choice.replaceChildren(...choices.children);
   choice.value = value;
   return true;
+}
+
+// What may be done with the endpoint goes by the one that is set. What is typed stays.
+function levers(of, before) {
+  const [[form, then], [probe, test], [away, next]] = ["endpoint-form", "probe", "endpoint-away"].map(of);
+  if (!form) return;
+  const [field, { defaultValue }] = [form.elements.endpoint, then.elements.endpoint];
+  if (field.value === before && field.defaultValue === before) field.value = field.defaultValue = defaultValue;
+  form.querySelector("button").textContent = then.querySelector("button").textContent;
+  probe.querySelector("button").disabled = test.querySelector("button").disabled;
+  if (away.hidden !== next.hidden) away.replaceWith(document.adoptNode(next));
 }
 
 // The lines of the round that goes on; those of the past stand.

@@ -440,10 +440,15 @@ async fn adds_up(phone: &Browser, arena: &Arena) {
     let may_practise = "!document.querySelector('[data-practice] button').disabled && document.querySelector('[data-practice-refused]').hidden";
     phone.until(&format!("{coming} && {may_practise}")).await;
     let score_before = phone.run(&format!("return {score}"), vec![]).await.as_i64().expect("points");
-    // An organiser may set her endpoint.
+    // An organiser may set her endpoint; what she is typing stays, and goes nowhere by itself.
     let server = arena.targets.last().expect("her server");
-    arena.set_endpoint("bob", &format!("{}/elsewhere", server.endpoint.trim_end_matches('/')));
+    let id = phone.run("return document.querySelector('[data-index]').dataset.id.slice(1)", vec![]).await;
+    let id = id.as_str().expect("an account");
+    phone.fill("endpoint", "203.0.113.7:80").await;
+    arena.set_endpoint(id, &format!("{}/elsewhere", server.endpoint.trim_end_matches('/')));
     phone.until("document.querySelector('[data-endpoint]').textContent.includes('/elsewhere')").await;
+    let typed = phone.run("return document.querySelector('[name=endpoint]').value", vec![]).await;
+    assert_eq!(typed, "203.0.113.7:80");
     arena.adjust("bob", "-500", "came late");
     phone.until(&format!("{score} === {} && {adds_up}", score_before - 500)).await;
     phone.until_words("Adjusted: came late").await;
