@@ -45,7 +45,8 @@ export function indexPage(feed) {
   const shown = new Shown();
   const of = main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "";
   const seconds = new Seconds(document.querySelector("[data-seconds]"), feed, of, (from, to) => shown.during(from, to));
-  if (main.hasAttribute("data-readonly")) return;
+  // Where an organiser looks, all is that of the team.
+  const as = of ? `?as=${of}` : "";
   const health = new Health(document.querySelector("[data-health]"));
   const curve = [];
   let timer = 0;
@@ -54,13 +55,13 @@ export function indexPage(feed) {
   addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(timer); ask(); } });
   const ask = async () => {
     let [me, isOut] = [null, false];
-    try { me = await json("/api/me"); } catch (error) { isOut = error instanceof SignedOut; }
+    try { me = await json(`/api/me${as}`); } catch (error) { isOut = error instanceof SignedOut; }
     if (me) {
       [heardAt, unheard] = [now(), 0];
       show(me, feed, advice, curve);
       may(me);
       health.show(me.health);
-      if (await renew(me)) seconds.ask();
+      if (await renew(me, `/index${as}`)) seconds.ask();
       ledger(me.ledger);
       climb(me.climb);
       shown.again();
@@ -117,7 +118,7 @@ function show(me, feed, advice, curve) {
   draw(curve);
   find("me-frozen").hidden = !me.frozen;
   const rank = find("me-rank");
-  const change = feed?.state.standings.get(document.body.dataset.me)?.rank_change ?? 0;
+  const change = feed?.state.standings.get(document.querySelector("[data-index]").dataset.id)?.rank_change ?? 0;
   if (me.frozen) rank.textContent = "Rank and gaps are hidden until the reveal. Your points go on.";
   else if (me.rank == null) rank.textContent = "No rank before the first answer";
   else rank.replaceChildren(element("strong", "", f.ordinal(me.rank)), ` of ${me.of} `, element("span", f.tone(change), f.rankChange(change)));
@@ -179,12 +180,12 @@ function climb(card) {
 
 // What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. And the
 // endpoint with its levers, where somebody else has changed it. Whether it was.
-async function renew({ ledger_version: version, endpoint }) {
+async function renew({ ledger_version: version, endpoint }, page) {
   const box = document.querySelector("[data-ledger]");
   const before = document.querySelector("[data-endpoint]").dataset.endpoint;
   const isSame = box.dataset.version === version && before === (endpoint ?? "");
   if (!version || isSame) return false;
-  const answer = await fetch("/index", { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
+  const answer = await fetch(page, { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
   if (!answer?.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const of = (name) => [document.querySelector(`[data-${name}]`), fresh.querySelector(`[data-${name}]`)];
