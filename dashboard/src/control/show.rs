@@ -79,7 +79,8 @@ impl Show {
     fn over_by(self, now: UtcUs) -> Vec<PastFreeze> {
         let shown_at = if self.revealed { self.revealed_at } else { self.reveal_at };
         let begun = self.freeze_at.filter(|at| *at <= now).zip(shown_at);
-        let own = begun.map(|(freeze_at, revealed_at)| PastFreeze { freeze_at, revealed_at, reveal_at: self.reveal_at });
+        let own =
+            begun.map(|(freeze_at, revealed_at)| PastFreeze { freeze_at, revealed_at, reveal_at: self.reveal_at });
         self.past.into_iter().chain(own).collect()
     }
 

@@ -156,7 +156,8 @@ impl Freeze {
     /// its instant, the word on one was missing, whatever was prepared or played meanwhile.
     pub fn reveal_waited(&self, at: UtcUs, control: &Control) -> Option<RevealWait> {
         let reveal_at = self.reveal_at.filter(|_| self.revealed && self.is_due(at) && !self.is_told(at))?;
-        let is_unsealed = unsealed_from(control).is_some_and(|over| control.state != State::Sealed && over <= reveal_at);
+        let is_unsealed =
+            unsealed_from(control).is_some_and(|over| control.state != State::Sealed && over <= reveal_at);
         Some(if is_unsealed { RevealWait::Seal } else { RevealWait::Ruling })
     }
 

@@ -360,7 +360,11 @@ mod tests {
             marks.iter().filter(|mark| mark["kind"] == kind).count()
         };
         let gaps = [&Audience::Public, &Audience::Admin].map(|audience| marked(audience, "gap"));
-        assert_eq!((gaps, marked(&Audience::Public, "freeze")), ([1, 2], 2), "gaps of what is seen, freezes of the round");
+        assert_eq!(
+            (gaps, marked(&Audience::Public, "freeze")),
+            ([1, 2], 2),
+            "gaps of what is seen, freezes of the round"
+        );
         assert_eq!(ask(&Audience::Admin)["points"], json!({ "a": [1, 4], "b": [2, 5], "ghost": [3, 6] }));
     }
 }

@@ -242,7 +242,7 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     assert_eq!(freeze(&stage).reveal_waits(UtcUs(end.0 - 1)), None, "its instant has not come");
     // What is hidden is not shown by another freeze either.
     let show = stage.controller.show().waiting(true);
-    assert!(show.freeze(stage.now, stage.now).is_err() && show.reveal(stage.now).is_ok());
+    assert!(show.clone().freeze(stage.now, stage.now).is_err() && show.reveal(stage.now).is_ok());
     stage.reopen().await;
     assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
 
