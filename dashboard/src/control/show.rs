@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_setting_of_before_is_read_and_what_was_not_noted_is_not_kept() {
         let shown = r#"{"freeze_at":100,"over":true,"revealed":true}"#;
-        let noted = r#"{"freeze_at":100,"over":false,"reveal_at":140,"revealed":true,"revealed_at":150}"#;
+        let noted = r#"{"freeze_at":100,"revealed":true,"revealed_at":150,"reveal_at":140,"over":false}"#;
         let read = |text| Show::from_text(text).expect("a setting of before");
         assert_eq!(read(shown), Show { freeze_at: Some(UtcUs(100)), revealed: true, over: true, ..Show::default() });
         let freeze = |text| read(text).freeze(UtcUs(300), UtcUs(200)).expect("it is revealed").past;

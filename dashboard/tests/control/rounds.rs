@@ -62,6 +62,7 @@ async fn a_round_that_is_sealed_an_hour_late_has_ended_when_it_ended_and_what_wa
     let (round, publisher) = stage.play().await;
     let end = stage.control().timeline.end_at(&stage.control().contest).expect("an end");
     stage.turn_at(stage.now + 3_600 * SECOND).await;
+    publisher.note_validity(RoundValidity { seconds: 60, valid_seconds: 60, due: 18, void: 0, late_ms: 0 });
     publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
     // Whoever has seen it wait is gone by then.
     stage.reopen().await;
