@@ -38,7 +38,7 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
                 Boolean(document.querySelector('[action=\"/index/endpoint/reset\"]'))]";
         assert_eq!(browser.run(levers, vec![]).await, json!([true, "", "Set endpoint", false]));
         let id = browser.run("return document.querySelector('[data-index]').dataset.id.slice(1)", vec![]).await;
-        arena.set_endpoint(id.as_str().expect("an account"), "127.0.0.1:9/hers");
+        arena.set_endpoint(id.as_str().expect("an account"), "127.0.0.1:9999/hers");
         browser.run("dispatchEvent(new Event('visibilitychange'))", vec![]).await;
         browser.until("document.querySelector('[data-endpoint]').dataset.endpoint.includes('/hers')").await;
         let set = browser.run("return document.querySelector('[data-endpoint]').dataset.endpoint", vec![]).await;
