@@ -45,7 +45,8 @@ export function indexPage(feed) {
   const shown = new Shown();
   const of = main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "";
   const seconds = new Seconds(document.querySelector("[data-seconds]"), feed, of, (from, to) => shown.during(from, to));
-  if (main.hasAttribute("data-readonly")) return;
+  // Where an organiser looks, all is that of the team.
+  const as = of ? `?as=${of}` : "";
   const health = new Health(document.querySelector("[data-health]"));
   const curve = [];
   let timer = 0;
@@ -54,13 +55,13 @@ export function indexPage(feed) {
   addEventListener("visibilitychange", () => { if (!document.hidden) { clearTimeout(timer); ask(); } });
   const ask = async () => {
     let [me, isOut] = [null, false];
-    try { me = await json("/api/me"); } catch (error) { isOut = error instanceof SignedOut; }
+    try { me = await json(`/api/me${as}`); } catch (error) { isOut = error instanceof SignedOut; }
     if (me) {
       [heardAt, unheard] = [now(), 0];
       show(me, feed, advice, curve);
       may(me);
       health.show(me.health);
-      if (await renew(me)) seconds.ask();
+      if (await renew(me, `/index${as}`)) seconds.ask();
       ledger(me.ledger);
       climb(me.climb);
       shown.again();
@@ -117,7 +118,7 @@ function show(me, feed, advice, curve) {
   draw(curve);
   find("me-frozen").hidden = !me.frozen;
   const rank = find("me-rank");
-  const change = feed?.state.standings.get(document.body.dataset.me)?.rank_change ?? 0;
+  const change = feed?.state.standings.get(document.querySelector("[data-index]").dataset.id)?.rank_change ?? 0;
   if (me.frozen) rank.textContent = "Rank and gaps are hidden until the reveal. Your points go on.";
   else if (me.rank == null) rank.textContent = "No rank before the first answer";
   else rank.replaceChildren(element("strong", "", f.ordinal(me.rank)), ` of ${me.of} `, element("span", f.tone(change), f.rankChange(change)));
@@ -178,12 +179,13 @@ function climb(card) {
 }
 
 // What the server wrote of the past, anew: a round was sealed, ruled on, points were adjusted, the board was frozen. And the
-// endpoint, where somebody else has changed it. Whether it was.
-async function renew({ ledger_version: version, endpoint }) {
+// endpoint with its levers, where somebody else has changed it. Whether it was.
+async function renew({ ledger_version: version, endpoint }, page) {
   const box = document.querySelector("[data-ledger]");
-  const isSame = box.dataset.version === version && document.querySelector("[data-endpoint]").dataset.endpoint === (endpoint ?? "");
+  const before = document.querySelector("[data-endpoint]").dataset.endpoint;
+  const isSame = box.dataset.version === version && before === (endpoint ?? "");
   if (!version || isSame) return false;
-  const answer = await fetch("/index", { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
+  const answer = await fetch(page, { headers: { accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
   if (!answer?.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const of = (name) => [document.querySelector(`[data-${name}]`), fresh.querySelector(`[data-${name}]`)];
@@ -192,6 +194,7 @@ async function renew({ ledger_version: version, endpoint }) {
   for (const one of fresh.querySelectorAll("[data-ledger] details")) one.open ||= open.has(one.dataset.round);
   localise(fresh.querySelector("[data-endpoint]"));
   for (const [old, next] of ["ledger", "my-rounds", "endpoint", "endpoint-pill"].map(of)) old.replaceWith(document.adoptNode(next));
+  levers(of, before);
   const [card, then] = of("rounds-card");
   card.hidden = then.hidden;
   // Whichever round was looked at stays chosen.
@@ -200,6 +203,17 @@ async function renew({ ledger_version: version, endpoint }) {
   choice.replaceChildren(...choices.children);
   choice.value = value;
   return true;
+}
+
+// What may be done with the endpoint goes by the one that is set. What is typed stays.
+function levers(of, before) {
+  const [[form, then], [probe, test], [away, next]] = ["endpoint-form", "probe", "endpoint-away"].map(of);
+  if (!form) return;
+  const [field, { defaultValue }] = [form.elements.endpoint, then.elements.endpoint];
+  if (field.value === before && field.defaultValue === before) field.value = field.defaultValue = defaultValue;
+  form.querySelector("button").textContent = then.querySelector("button").textContent;
+  probe.querySelector("button").disabled = test.querySelector("button").disabled;
+  if (away.hidden !== next.hidden) away.replaceWith(document.adoptNode(next));
 }
 
 // The lines of the round that goes on; those of the past stand.

@@ -91,6 +91,8 @@ function validity(feed) {
     const show = (name, shown) => { const part = banner.querySelector(`[data-validity-${name}]`); if (part) part.hidden = !shown; };
     say("invalid", count(feed.invalidSeconds));
     for (const name of ["seconds", "void", "due"]) say(name, count(of[name]));
+    show("late", of.late_ms > 0);
+    say("late-ms", count(of.late_ms ?? 0));
     show("generators", of.late_generators?.length);
     say("names", of.late_generators?.join(", ") ?? "");
     show("away", of.unplayed_seconds > 0);

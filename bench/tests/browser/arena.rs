@@ -117,9 +117,8 @@ impl Arena {
         must(self.admin.visitor.send(&form).and_then(|page| page.fine()));
     }
 
-    /// Sets the endpoint of somebody in its place.
-    pub(crate) fn set_endpoint(&self, name: &str, endpoint: &str) {
-        let id = self.account(name);
+    /// Sets the endpoint of an account in its place.
+    pub(crate) fn set_endpoint(&self, id: &str, endpoint: &str) {
         let page = must(self.admin.visitor.open(&format!("/setting?team={id}")));
         let form = must(page.form(&format!("/setting/contestant/{id}/endpoint"))).with("endpoint", endpoint);
         must(self.admin.visitor.send(&form).and_then(|page| page.fine()));

@@ -317,7 +317,7 @@ fn the_axis_is_the_round_and_the_time_machine_shows_any_instant_of_it() {
         browser.until(&format!("{lines}.ids.length === 2")).await;
         findings.ask(&browser, "chart of two beside each other", axe).await;
         // Her page was open all the time.
-        adds_up(&phone, &arena).await;
+        adds_up(&phone, &browser, &arena).await;
         findings.ask(&phone, "index of a round that is over, with an adjustment", axe).await;
         tells_and_says_when_nobody_answers(&phone).await;
         me_against_another(&phone).await;
@@ -422,7 +422,7 @@ async fn failing_on_a_phone(phone: &Browser) {
 
 /// The lines of the ledger add up to the score: on a page that stays open while the round is sealed and points are adjusted, and on
 /// one that is loaded then.
-async fn adds_up(phone: &Browser, arena: &Arena) {
+async fn adds_up(phone: &Browser, organiser: &Browser, arena: &Arena) {
     let number = |css: &str| {
         format!("Number(document.querySelector('{css}').textContent.replace('−', '-').replace(/[^0-9-]/g, ''))")
     };
@@ -440,13 +440,22 @@ async fn adds_up(phone: &Browser, arena: &Arena) {
     let may_practise = "!document.querySelector('[data-practice] button').disabled && document.querySelector('[data-practice-refused]').hidden";
     phone.until(&format!("{coming} && {may_practise}")).await;
     let score_before = phone.run(&format!("return {score}"), vec![]).await.as_i64().expect("points");
-    // An organiser may set her endpoint.
+    // An organiser may set her endpoint; what she is typing stays, and goes nowhere by itself.
     let server = arena.targets.last().expect("her server");
-    arena.set_endpoint("bob", &format!("{}/elsewhere", server.endpoint.trim_end_matches('/')));
+    let id = phone.run("return document.querySelector('[data-index]').dataset.id.slice(1)", vec![]).await;
+    let id = id.as_str().expect("an account");
+    phone.fill("endpoint", "203.0.113.7:80").await;
+    organiser.go(&format!("/index?as={id}")).await;
+    arena.set_endpoint(id, &format!("{}/elsewhere", server.endpoint.trim_end_matches('/')));
     phone.until("document.querySelector('[data-endpoint]').textContent.includes('/elsewhere')").await;
+    let typed = phone.run("return document.querySelector('[name=endpoint]').value", vec![]).await;
+    assert_eq!(typed, "203.0.113.7:80");
     arena.adjust("bob", "-500", "came late");
     phone.until(&format!("{score} === {} && {adds_up}", score_before - 500)).await;
     phone.until_words("Adjusted: came late").await;
+    // Whoever looks at her page from Control sees the same without loading it again.
+    organiser.until(&format!("{score} === {} && {adds_up}", score_before - 500)).await;
+    organiser.until_words("/elsewhere").await;
     phone.go("/index").await;
     phone.until(&adds_up).await;
     phone.until_words("My rounds").await;

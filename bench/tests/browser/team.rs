@@ -3,6 +3,7 @@
 use crate::arena::{Arena, PASSWORD, phase};
 use crate::browser::{play, turn};
 use crate::looks::{Findings, axe};
+use serde_json::json;
 
 /// The points on a contestant's own page, as a number.
 const POINTS: &str = "Number(document.querySelector('[data-me-points]').textContent.replace(/[^0-9-]/g, ''))";
@@ -29,6 +30,19 @@ fn a_team_registers_tests_practises_and_sees_its_points_rise() {
         browser.until_place(|place| place == "/index").await;
         browser.until_words("Alice & Söhne <b>").await;
         findings.ask(&browser, "index without an endpoint", axe).await;
+
+        // An organiser names one for her: her levers are those of a team that has one, without loading the page again.
+        let levers = "const field = document.querySelector('[name=endpoint]'); \
+            return [document.querySelector('[data-probe] button').disabled, field.value, \
+                field.form.querySelector('button').textContent, \
+                Boolean(document.querySelector('[action=\"/index/endpoint/reset\"]'))]";
+        assert_eq!(browser.run(levers, vec![]).await, json!([true, "", "Set endpoint", false]));
+        let id = browser.run("return document.querySelector('[data-index]').dataset.id.slice(1)", vec![]).await;
+        arena.set_endpoint(id.as_str().expect("an account"), "127.0.0.1:9999/hers");
+        browser.run("dispatchEvent(new Event('visibilitychange'))", vec![]).await;
+        browser.until("document.querySelector('[data-endpoint]').dataset.endpoint.includes('/hers')").await;
+        let set = browser.run("return document.querySelector('[data-endpoint]').dataset.endpoint", vec![]).await;
+        assert_eq!(browser.run(levers, vec![]).await, json!([false, set, "Change", true]));
 
         // Her server, and what a generator makes of one request.
         let endpoint = arena.server("alice", &[]);

@@ -1,10 +1,11 @@
 //! What the live feed must be told: who is who, what counts beside the round, and what the public may see.
 
 use super::roster::HOUSE;
-use super::show::Show;
+use super::show::{PastFreeze, Show};
 use crate::live::clock::utc_ms;
+use crate::live::facts::{over_from, unsealed_from};
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
-use flowtest_accounts::{Accounts, Level, Role, Round, User};
+use flowtest_accounts::{Accounts, AuditFilter, Level, Role, Round, User};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
@@ -15,6 +16,10 @@ use tokio::sync::watch;
 
 /// The board looks once a second: what a round came to stands there so long after it was sealed. The next one cannot have begun.
 const SETTLED_US: u64 = 2_000_000;
+
+/// What is noted of a word on a round, and how many words on one are looked at.
+const RULING: &str = "round.ruling";
+const RULINGS_MAX: u32 = 1_000;
 
 /// The newest facts, and who hears of them.
 #[derive(Debug)]
@@ -94,6 +99,7 @@ impl FeedFacts {
                 unsealed_since: unsealed_since(control.as_deref(), &carried),
                 unruled_since,
             };
+            let past_freezes = show.past.iter().map(past_freeze).collect();
             let ended = show.over;
             let unwritten = facts.unwritten.clone();
             *facts = Arc::new(Facts {
@@ -106,6 +112,7 @@ impl FeedFacts {
                 not_valid,
                 notices,
                 freeze,
+                past_freezes,
                 ended,
                 unwritten,
             });
@@ -180,8 +187,40 @@ impl FeedFacts {
     /// From when on a sealed round was over.
     async fn over_since(&self, round: &Round) -> Result<Option<UtcUs>, flowtest_accounts::Error> {
         let Some(finished_at) = round.finished_at else { return Ok(None) };
-        let control = self.control_then(round, finished_at).await?;
-        Ok(Some(control.and_then(|control| over_from(&control)).unwrap_or(finished_at)))
+        Ok(Some(self.over_at(round, finished_at).await?))
+    }
+
+    /// The same of one of which nothing more was to come from an instant on.
+    async fn over_at(&self, round: &Round, settled_at: UtcUs) -> Result<UtcUs, flowtest_accounts::Error> {
+        let control = self.control_then(round, settled_at).await?;
+        Ok(control.and_then(|control| over_from(&control)).unwrap_or(settled_at))
+    }
+
+    /// Until when what was set to be revealed at an instant waited for rounds, by what the database has of them: whoever comes
+    /// later, as after a restart, finds the same.
+    pub(super) async fn waited_until(&self, reveal_at: UtcUs) -> Result<UtcUs, flowtest_accounts::Error> {
+        let mut until = reveal_at;
+        for round in self.accounts.rounds().await?.iter().filter(|round| round.scored) {
+            let aborted_at = (round.state == State::Aborted.as_str()).then_some(round.state_at);
+            let Some(settled_at) = round.finished_at.or(aborted_at) else { continue };
+            let word_at = match round.ruling {
+                Some(_) => self.first_word_at(round.id).await?,
+                None => None,
+            };
+            let known_at = settled_at.max(word_at.unwrap_or(settled_at));
+            if known_at > until && self.over_at(round, settled_at).await? <= reveal_at {
+                until = known_at;
+            }
+        }
+        Ok(until)
+    }
+
+    /// When the organiser first said what becomes of a round that is not valid.
+    async fn first_word_at(&self, round: RoundId) -> Result<Option<UtcUs>, flowtest_accounts::Error> {
+        let (action, subject) = (Some(RULING.to_owned()), Some(format!("round:{round}")));
+        let filter = AuditFilter { action, subject, ..AuditFilter::default() };
+        let lines = self.accounts.audit_page(None, RULINGS_MAX, filter).await?;
+        Ok(lines.last().map(|line| line.at))
     }
 
     async fn carried(&self, sealed: &[&Round]) -> Result<Carried, flowtest_accounts::Error> {
@@ -206,24 +245,9 @@ impl FeedFacts {
     }
 }
 
-/// Pages say instants to the second: whoever sets one for the end of a round sets what they say of it.
-const SAID_US: u64 = 1_000_000;
-
-/// From when on a round is over, as it was meant and told when it began: whoever set an instant for its end knew of no pause. An
-/// organiser's end may come before that.
-fn over_from(control: &Control) -> Option<UtcUs> {
-    let planned = control.timeline.start_at?.saturating_add(control.contest.duration_us()).floor(SAID_US);
-    Some(control.timeline.stopped_at.map_or(planned, |stopped| stopped.min(planned)))
-}
-
-/// The same of a scored round whose results are not written yet.
+/// From when on a scored round is over whose results are not written yet.
 fn unsealed_since(control: Option<&Control>, carried: &Carried) -> Option<UtcUs> {
-    let control =
-        control.filter(|control| control.scored && !control.round.is_some_and(|round| carried.has(&round)))?;
-    match control.state {
-        State::Armed | State::Running | State::Paused | State::Draining | State::Sealed => over_from(control),
-        State::Draft | State::Aborted => None,
-    }
+    unsealed_from(control.filter(|control| !control.round.is_some_and(|round| carried.has(&round)))?)
 }
 
 /// The name of the setting that holds what the house had in each sealed round.
@@ -248,6 +272,11 @@ fn contestant(user: User) -> Contestant {
         disqualified: user.disqualified.is_some(),
         absent: false,
     }
+}
+
+fn past_freeze(past: &PastFreeze) -> Freeze {
+    let PastFreeze { freeze_at, revealed_at, reveal_at } = *past;
+    Freeze { at: Some(freeze_at), revealed: true, revealed_at: Some(revealed_at), reveal_at, ..Freeze::default() }
 }
 
 /// What everybody reads while the organiser is to say whether a round counts.

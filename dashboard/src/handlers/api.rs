@@ -102,10 +102,11 @@ pub async fn reveal(req: &mut Request, depot: &mut Depot, res: &mut Response) ->
 /// The freeze that the show goes from: the one that holds, and one that was revealed until another round begins, so that it can
 /// be shown when everybody knows the end, and once more.
 fn freeze_to_show(facts: &Facts, control: Option<&Control>, now: UtcUs) -> Option<UtcUs> {
-    let at = facts.freeze.at.filter(|at| *at <= now)?;
+    let freeze = facts.freeze_then(now);
+    let at = freeze.at.filter(|at| *at <= now)?;
     let on = control.filter(|control| control.state != State::Draft).and_then(|control| control.timeline.start_at);
     let is_newest = facts.rounds.iter().map(|round| round.start_at).chain(on).all(|start| start <= at);
-    (is_newest || facts.freeze.holds(now).is_some()).then_some(at)
+    (is_newest || freeze.holds(now).is_some()).then_some(at)
 }
 
 /// The answer of `/api/me`: a contestant's own figures.

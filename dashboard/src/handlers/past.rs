@@ -24,8 +24,9 @@ fn class(audience: &Audience) -> Audience {
     }
 }
 
+/// What it saw at an instant.
 fn visibility(app: &App, audience: &Audience, now: UtcUs) -> Visibility {
-    crate::live::audience::visibility(&class(audience), &app.feed.facts().freeze, now)
+    crate::live::audience::visibility(&class(audience), &app.feed.facts().freeze_then(now), now)
 }
 
 /// The frame of an instant, no later than this audience may see, with the standings that it saw then.

@@ -152,10 +152,13 @@ impl Freeze {
         self.waits().filter(|_| is_frozen && self.is_due(now))
     }
 
-    /// What it waited for at an instant that is over, in a round that was in this state then.
-    pub fn reveal_waited(&self, at: UtcUs, state: State) -> Option<RevealWait> {
-        let was_late = self.revealed && self.is_due(at) && !self.is_told(at);
-        was_late.then_some(if state == State::Sealed { RevealWait::Ruling } else { RevealWait::Seal })
+    /// What it waited for at an instant that is over, by the document of then. Where no round was to be sealed that was over by
+    /// its instant, the word on one was missing, whatever was prepared or played meanwhile.
+    pub fn reveal_waited(&self, at: UtcUs, control: &Control) -> Option<RevealWait> {
+        let reveal_at = self.reveal_at.filter(|_| self.revealed && self.is_due(at) && !self.is_told(at))?;
+        let is_unsealed =
+            unsealed_from(control).is_some_and(|over| control.state != State::Sealed && over <= reveal_at);
+        Some(if is_unsealed { RevealWait::Seal } else { RevealWait::Ruling })
     }
 
     fn is_told(&self, now: UtcUs) -> bool {
@@ -174,6 +177,26 @@ impl Freeze {
             (false, true) => Some(RevealWait::Seal),
             (false, false) => None,
         }
+    }
+}
+
+/// Pages say instants to the second: whoever sets one for the end of a round sets what they say of it.
+const SAID_US: u64 = 1_000_000;
+
+/// From when on a round is over, as it was meant and told when it began: whoever set an instant for its end knew of no pause. An
+/// organiser's end may come before that.
+pub fn over_from(control: &Control) -> Option<UtcUs> {
+    let planned = control.timeline.start_at?.saturating_add(control.contest.duration_us()).floor(SAID_US);
+    Some(control.timeline.stopped_at.map_or(planned, |stopped| stopped.min(planned)))
+}
+
+/// The same of a scored round whose results may not be known yet.
+pub fn unsealed_from(control: &Control) -> Option<UtcUs> {
+    match control.state {
+        State::Armed | State::Running | State::Paused | State::Draining | State::Sealed if control.scored => {
+            over_from(control)
+        }
+        _ => None,
     }
 }
 
@@ -332,10 +355,25 @@ pub struct Facts {
     /// An open question of the organiser's among them.
     pub notices: Vec<Notice>,
     pub freeze: Freeze,
+    /// Those of before, oldest first, which were all shown.
+    pub past_freezes: Arc<[Freeze]>,
     /// No round will follow.
     pub ended: bool,
     /// Why Redis takes no writes, as long as it does not: then what it holds stands still, however it answers.
     pub unwritten: Option<String>,
+}
+
+impl Facts {
+    /// The freeze that counts at an instant: the newest that has begun by then.
+    pub fn freeze_then(&self, at: UtcUs) -> Freeze {
+        let begun = |freeze: &&Freeze| freeze.at.is_some_and(|from| from <= at);
+        *[&self.freeze].into_iter().chain(self.past_freezes.iter().rev()).find(begun).unwrap_or(&self.freeze)
+    }
+
+    /// When the board was frozen, each time.
+    pub fn freezes(&self) -> impl Iterator<Item = UtcUs> {
+        self.past_freezes.iter().chain([&self.freeze]).filter_map(|freeze| freeze.at)
+    }
 }
 
 #[cfg(test)]
@@ -353,14 +391,27 @@ mod tests {
         assert_eq!(frozen(noted(Some(UtcUs(150)))), [false, true, false, false, false, false], "by hand before");
         assert_eq!(frozen(noted(None)), [false; 6], "of before it was noted");
         let late = noted(Some(UtcUs(300)));
-        let waited = |at, state| late.reveal_waited(UtcUs(at), state);
-        assert_eq!(waited(250, State::Draining), Some(RevealWait::Seal));
-        assert_eq!(waited(250, State::Sealed), Some(RevealWait::Ruling));
-        assert_eq!((waited(199, State::Sealed), waited(300, State::Sealed)), (None, None));
         let noting = |freeze: Freeze| [199, 200].map(|now| freeze.reveals_itself(UtcUs(now)));
         assert_eq!(noting(planned), [None, Some(UtcUs(200))]);
         assert_eq!(noting(Freeze { unruled_since: Some(UtcUs(180)), ..planned }), [None, None]);
         assert_eq!((noting(late), noting(Freeze { at: None, ..planned })), ([None; 2], [None; 2]));
+    }
+
+    #[test]
+    fn of_two_freezes_each_counts_for_its_own_time() {
+        let freeze = |at, shown: Option<u64>| Freeze {
+            at: Some(UtcUs(at)),
+            revealed: shown.is_some(),
+            revealed_at: shown.map(UtcUs),
+            ..Freeze::default()
+        };
+        let [first, second, ahead] = [freeze(100, Some(200)), freeze(300, Some(400)), freeze(500, None)];
+        let facts = Facts { freeze: ahead, past_freezes: [first, second].into(), ..Facts::default() };
+        let held = [99, 100, 199, 200, 350, 400, 499, 500].map(|at| facts.freeze_then(UtcUs(at)).holds(UtcUs(at)));
+        let [first, second, ahead] = [100, 300, 500].map(|at| Some(UtcUs(at)));
+        assert_eq!(held, [None, first, first, None, second, None, None, ahead]);
+        assert_eq!(facts.freezes().collect::<Vec<_>>(), [100, 300, 500].map(UtcUs));
+        assert_eq!(Facts::default().freeze_then(UtcUs(9)), Freeze::default());
     }
 
     #[test]

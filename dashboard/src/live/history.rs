@@ -59,7 +59,7 @@ pub fn write(board: &Board, audience: &Audience, now: UtcUs, since: UtcUs, wante
     let facts = board.facts();
     // Each round has those of its own document: the next draft takes none of them away.
     let is_over = |round: RoundId| facts.rounds.iter().any(|one| one.id == round);
-    let mut all = marks(control.filter(|control| !control.round.is_some_and(is_over)), facts.freeze.at, now);
+    let mut all = marks(control.filter(|control| !control.round.is_some_and(is_over)), facts.freezes(), now);
     all.extend(facts.rounds.iter().flat_map(|round| round.marks.iter().cloned()));
     all.extend(board.gaps().iter().filter(|(_, to)| any(*to)).map(|(from, to)| Mark::of_gap(*from, *to)));
     all.sort_by_key(|mark| (mark.at, mark.kind));

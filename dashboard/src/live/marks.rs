@@ -35,13 +35,12 @@ pub enum MarkKind {
     Gap,
 }
 
-/// The marks of the round that is armed, played or was the last, and the freeze, in order. `now` only tells which deadlines
-/// hold.
-pub fn marks(control: Option<&Control>, freeze_at: Option<UtcUs>, now: UtcUs) -> Vec<Mark> {
+/// The marks of the round that is armed, played or was the last, and those of `freezes` that have begun, in order. `now` only
+/// tells which deadlines hold.
+pub fn marks(control: Option<&Control>, freezes: impl Iterator<Item = UtcUs>, now: UtcUs) -> Vec<Mark> {
     let mut marks = control.map(|control| of_round(control, now)).unwrap_or_default();
-    if let Some(at) = freeze_at.filter(|at| *at <= now) {
-        marks.push(Mark { at: utc_ms(at), kind: MarkKind::Freeze, label: "freeze".to_owned() });
-    }
+    let freeze = |at| Mark { at: utc_ms(at), kind: MarkKind::Freeze, label: "freeze".to_owned() };
+    marks.extend(freezes.filter(|at| *at <= now).map(freeze));
     marks.sort_by_key(|mark| (mark.at, mark.kind));
     marks
 }

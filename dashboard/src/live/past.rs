@@ -113,7 +113,8 @@ pub fn history(
     let told = rows.iter().filter_map(|row| Some((row.gap_from?, row.at)));
     let within = |(from, to): &(UtcUs, UtcUs)| shown(*to) && *from >= round.start_at && *to <= round.settled_at;
     let all: BTreeMap<UtcUs, UtcUs> = told.chain(gaps.iter().copied()).filter(within).collect();
-    let mut marks = marks(control, facts.freeze.at, round.end_at);
+    let freezes = facts.freezes().filter(|at| round.start_at <= *at);
+    let mut marks = marks(control, freezes, round.end_at);
     marks.extend(all.into_iter().map(|(from, to)| Mark::of_gap(from, to)));
     marks.sort_by_key(|mark| (mark.at, mark.kind));
     let body = json!({
@@ -345,13 +346,25 @@ mod tests {
         let rows = || vec![row(1_000_000, [1, 2, 3]), row(2_000_000, [4, 5, 6])];
         let freeze = Freeze { at: Some(UtcUs(1_500_000)), ..Freeze::default() };
         let gaps = [(UtcUs(1_100_000), UtcUs(1_400_000)), (UtcUs(1_600_000), UtcUs(1_900_000))];
+        // One of another round, one of this round that is over, and the one that holds.
+        let past = [500, 1_200_000].map(|at| Freeze { at: Some(UtcUs(at)), ..Freeze::default() });
+        let round = PlayedRound { start_at: UtcUs(1_000), ..round };
+        let facts = Facts { freeze, past_freezes: past.into(), ..facts() };
         let ask = |audience| {
-            let text = history(rows(), 1, None, &facts(), &see(audience, freeze), &round, &gaps);
+            let text = history(rows(), 1, None, &facts, &see(audience, freeze), &round, &gaps);
             serde_json::from_str::<Value>(&text).expect("JSON")
         };
         assert_eq!(ask(&Audience::Public)["points"], json!({ "a": [1], "b": [2] }));
-        let marked = |audience| ask(audience)["marks"].as_array().map(Vec::len);
-        assert_eq!((marked(&Audience::Public), marked(&Audience::Admin)), (Some(1), Some(2)), "gaps of what is seen");
+        let marked = |audience, kind: &str| {
+            let marks = ask(audience)["marks"].as_array().expect("a list").clone();
+            marks.iter().filter(|mark| mark["kind"] == kind).count()
+        };
+        let gaps = [&Audience::Public, &Audience::Admin].map(|audience| marked(audience, "gap"));
+        assert_eq!(
+            (gaps, marked(&Audience::Public, "freeze")),
+            ([1, 2], 2),
+            "gaps of what is seen, freezes of the round"
+        );
         assert_eq!(ask(&Audience::Admin)["points"], json!({ "a": [1, 4], "b": [2, 5], "ghost": [3, 6] }));
     }
 }

@@ -86,7 +86,8 @@ impl RoundNow {
         // A draft keeps the id of the round before it.
         let id = control.round.filter(|_| control.state != State::Draft);
         let next = facts.numbers.values().max().map_or(1, |last| last.saturating_add(1));
-        let frozen_at = facts.freeze.at.filter(|at| *at <= now);
+        let freeze = facts.freeze_then(now);
+        let frozen_at = freeze.at.filter(|at| *at <= now);
         RoundNow {
             id: id.map(|id| id.to_string()).unwrap_or_default(),
             number: id.and_then(|id| facts.numbers.get(&id).copied()).unwrap_or(next),
@@ -100,8 +101,8 @@ impl RoundNow {
             has_breakpoint: control.contest.rank_by == RankBy::Holds || !control.contest.breakpoints().is_empty(),
             climb: ClimbNow::of(control, now),
             frozen_at: frozen_at.map(utc_ms),
-            revealed: frozen_at.is_some() && facts.freeze.is_revealed(now),
-            reveal_waits: facts.freeze.reveal_waits(now).or_else(|| facts.freeze.reveal_waited(now, control.state)),
+            revealed: frozen_at.is_some() && freeze.is_revealed(now),
+            reveal_waits: freeze.reveal_waits(now).or_else(|| freeze.reveal_waited(now, control)),
         }
     }
 }
@@ -303,5 +304,47 @@ mod tests {
         let facts = Facts { freeze: Freeze { at: Some(NOW + 1), ..Freeze::default() }, ..Facts::default() };
         assert_eq!(RoundNow::of(&armed(7), &facts, NOW).frozen_at, None);
         assert_eq!(RoundNow::of(&armed(7), &facts, NOW + 1).frozen_at, Some(utc_ms(NOW)));
+    }
+
+    #[test]
+    fn a_freeze_of_a_round_before_is_told_of_its_time() {
+        let (begun, shown) = (NOW + 10 * SECOND, NOW + 20 * SECOND);
+        let past = Freeze { at: Some(begun), revealed: true, revealed_at: Some(shown), ..Freeze::default() };
+        let freeze = Freeze { at: Some(NOW + 900 * SECOND), ..Freeze::default() };
+        let facts = Facts { freeze, past_freezes: [past].into(), ..Facts::default() };
+        let told = [begun - 1, begun, shown].map(|at| {
+            let round = RoundNow::of(&armed(7), &facts, at);
+            (round.frozen_at, round.revealed)
+        });
+        assert_eq!(told, [(None, false), (Some(utc_ms(begun)), false), (Some(utc_ms(begun)), true)]);
+    }
+
+    #[test]
+    fn what_a_reveal_waited_for_goes_by_the_round_that_was_over_and_not_by_the_one_that_is_prepared() {
+        use RevealWait::{Ruling, Seal};
+        let (start, end) = (NOW + 10 * SECOND, NOW + 70 * SECOND);
+        let shown = end + 900 * SECOND;
+        let freeze = Freeze {
+            at: Some(start),
+            revealed: true,
+            revealed_at: Some(shown),
+            reveal_at: Some(end),
+            ..Freeze::default()
+        };
+        let facts = Facts { freeze, ..Facts::default() };
+        let waited = |control: &Control, at| RoundNow::of(control, &facts, at).reveal_waits;
+        let running = make(&armed(7), Change::Begin, start);
+        let draining = make(&running, Change::Drain, end);
+        let sealed = make(&draining, Change::Seal, end + SECOND);
+        let draft = make(&sealed, Change::Draft, end + 2 * SECOND);
+        let generators = vec!["g1".to_owned()];
+        let next = Change::Arm { round: RoundId::from_bits(8), start_at: end + 60 * SECOND, scored: true, generators };
+        let armed = make(&draft, next, end + 10 * SECOND);
+        // (document, what was waited for)
+        let cases = [(&running, Seal), (&draining, Seal), (&sealed, Ruling), (&draft, Ruling), (&armed, Ruling)];
+        for (control, word) in cases {
+            assert_eq!(waited(control, end), Some(word), "{:?}", control.state);
+            assert_eq!((waited(control, end - 1), waited(control, shown)), (None, None), "{:?}", control.state);
+        }
     }
 }

@@ -118,14 +118,21 @@ pub fn round_state(state: Option<State>) -> &'static str {
 
 /// How much of a round is valid: `57 of 60 measured seconds are valid, 1,200 of 60,000 requests count for nobody.`
 pub fn validity(validity: &RoundValidity) -> String {
-    let RoundValidity { seconds, valid_seconds, due, void, late_ms } = *validity;
+    let RoundValidity { seconds, valid_seconds, due, void, .. } = *validity;
     let seconds = match seconds {
         0 => "No generator told its seconds".to_owned(),
         seconds => format!("{} of {} measured seconds are valid", grouped(valid_seconds), grouped(seconds)),
     };
-    // Said where it decides: one second of sixty may be let pass, and not one that was late all through.
-    let late = if validity.is_late() { format!(", {} ms of all were late", grouped(late_ms)) } else { String::new() };
-    format!("{seconds}{late}, {} of {} requests count for nobody.", grouped(void), grouped(due))
+    format!("{seconds}{}, {} of {} requests count for nobody.", late(validity), grouped(void), grouped(due))
+}
+
+/// How late all seconds together were, where that decides: one second of sixty may be let pass, and not one that was late all
+/// through.
+pub fn late(validity: &RoundValidity) -> String {
+    match validity.is_late() {
+        true => format!(", {} ms of all were late", grouped(validity.late_ms)),
+        false => String::new(),
+    }
 }
 
 /// `valid` or `not valid`; a dash for a round that was sealed before anybody asked.

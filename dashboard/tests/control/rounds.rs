@@ -51,16 +51,23 @@ async fn a_round_goes_by_the_clock_from_arming_to_results_that_stand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_round_that_is_sealed_an_hour_late_has_ended_when_it_ended() {
+async fn a_round_that_is_sealed_an_hour_late_has_ended_when_it_ended_and_what_waited_for_it_is_shown_since_then() {
     let mut stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
     stage.contestant("bob", 8082).await;
+    let (ada, begin) = (stage.by(&stage.ada), stage.now);
+    let said = (begin + 70 * SECOND).floor(SECOND);
+    let wanted = |show: Show| show.freeze(begin, begin)?.reveal_later(Some(said), begin);
+    stage.controller.set_show(None, wanted, &ada, begin).await.expect("it is planned");
     let (round, publisher) = stage.play().await;
     let end = stage.control().timeline.end_at(&stage.control().contest).expect("an end");
     stage.turn_at(stage.now + 3_600 * SECOND).await;
+    publisher.note_validity(RoundValidity { seconds: 60, valid_seconds: 60, due: 18, void: 0, late_ms: 0 });
     publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
-    stage.turn().await;
+    // Whoever has seen it wait is gone by then.
+    stage.reopen().await;
     assert_eq!(stage.control().state, State::Sealed);
+    assert_eq!(stage.controller.show().revealed_at, Some(stage.now));
     let span = |stage: &Stage| stage.controller.watch_facts().borrow().rounds[0].clone();
     assert_eq!((span(&stage).id, span(&stage).end_at), (round, end));
     assert!(span(&stage).settled_at > stage.now, "and its last answers are looked for until then");
@@ -236,7 +243,7 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     assert_eq!(freeze(&stage).reveal_waits(UtcUs(end.0 - 1)), None, "its instant has not come");
     // What is hidden is not shown by another freeze either.
     let show = stage.controller.show().waiting(true);
-    assert!(show.freeze(stage.now, stage.now).is_err() && show.reveal(stage.now).is_ok());
+    assert!(show.clone().freeze(stage.now, stage.now).is_err() && show.reveal(stage.now).is_ok());
     stage.reopen().await;
     assert_eq!(freeze(&stage).reveal_waits(end), Some(RevealWait::Seal));
 
@@ -256,9 +263,10 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
     plan(&stage, end).await;
     stage.controller.rule(None, round, Ruling::Count, "", &ada, stage.now).await.expect("the word");
     assert_eq!((freeze(&stage).is_revealed(stage.now), freeze(&stage).reveal_waits(stage.now)), (true, None));
-    // Whoever looks back finds it frozen until then, also after a restart.
-    let ruled = stage.now + SECOND;
-    stage.turn_at(ruled).await;
+    // Whoever looks back finds it frozen until then, however late that is noted; another word later changes nothing of it.
+    let ruled = stage.now;
+    stage.controller.rule(None, round, Ruling::Void, "A test.", &ada, later).await.expect("another word");
+    stage.turn_at(later).await;
     stage.reopen().await;
     assert_eq!(freeze(&stage).revealed_at, Some(ruled));
     assert_eq!([end, UtcUs(ruled.0 - 1), ruled].map(|at| freeze(&stage).holds(at)), [Some(begin), Some(begin), None]);
@@ -268,6 +276,7 @@ async fn a_reveal_for_the_end_of_a_round_waits_for_its_seal_and_for_the_word_on_
 async fn a_reveal_for_the_end_of_a_round_does_not_come_before_an_end_that_a_pause_puts_off() {
     let mut stage = Stage::new().await;
     stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
     let (ada, begin) = (stage.by(&stage.ada), stage.now);
     let end = (begin + 70 * SECOND).floor(SECOND);
     let wanted = |show: Show| show.freeze(begin, begin)?.reveal_later(Some(end), begin);
@@ -281,6 +290,21 @@ async fn a_reveal_for_the_end_of_a_round_does_not_come_before_an_end_that_a_paus
     assert!(freeze(&stage).is_revealed(end), "there is nothing to wait for");
     stage.turn_at(end + SECOND).await;
     assert_eq!(freeze(&stage).revealed_at, Some(end), "nobody has seen it wait");
+    // An abort behind the end is what the next one waits for.
+    stage.change(Change::Draft).await;
+    let next = stage.now;
+    let again = (next + 70 * SECOND).floor(SECOND);
+    let wanted = |show: Show| show.freeze(next, next)?.reveal_later(Some(again), next);
+    stage.controller.set_show(None, wanted, &ada, next).await.expect("it is planned");
+    stage.play().await;
+    stage.turn_at(next + 100 * SECOND).await;
+    assert_eq!(freeze(&stage).reveal_waits(stage.now), Some(RevealWait::Seal));
+    stage.change(Change::Abort).await;
+    let aborted = stage.now;
+    stage.turn_at(aborted + SECOND).await;
+    assert_eq!(freeze(&stage).revealed_at, Some(aborted));
+    // And the one of before is still known.
+    assert_eq!(stage.controller.watch_facts().borrow().freeze_then(begin).holds(begin), Some(begin));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,15 +25,17 @@ async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
     // Somebody with points has a line, before Redis is heard too.
     accounts.adjust(alice.id, 1, "A test.", &program, now).await.expect("adjusted");
     let round = RoundId::from_bits(7);
-    let new = NewRound { id: round, scored: true, label: String::new(), start_at: None };
-    accounts.create_round(new, &program, now).await.expect("a round");
     let begin = (now - 60 * MINUTE).floor(MINUTE);
+    let new = NewRound { id: round, scored: true, label: String::new(), start_at: Some(begin) };
+    accounts.create_round(new, &program, now).await.expect("a round");
     for second in 0..90 {
         let row = format!(r#"{{"v":1,"round":null,"rows":[["u{}",{second},0,0,null,null,null,0,null]]}}"#, alice.id);
         accounts.append_history(round, begin + second * SECOND, row.as_bytes()).await.expect("kept");
     }
     // In the middle of a half minute, of which the rest is coarse.
-    let frozen = Show::default().freeze(begin + 70 * SECOND, UtcUs::EPOCH).expect("nothing is frozen");
+    let freeze = |show: Show, second| show.freeze(begin + second * SECOND, begin + second * SECOND);
+    let first = freeze(Show::default(), 20).and_then(|show| show.reveal(begin + 40 * SECOND)).expect("it is frozen");
+    let frozen = freeze(first, 70).expect("nothing is frozen");
     let text = serde_json::to_string(&frozen).expect("JSON");
     accounts.put_setting(show::SETTING, None, &text, &program, now).await.expect("frozen");
     site.app.stop().await;
@@ -44,6 +46,15 @@ async fn the_freeze_of_an_hour_ago_is_the_same_second_after_a_restart() {
     seen.changed().await.expect("the feed runs");
     let shown = site.app.feed.standings(&Audience::Public);
     assert_eq!(shown.lines.iter().map(|line| line.figures.points).collect::<Vec<_>>(), [70]);
+    // Whoever looks back finds each freeze of its time, and no later than the one that holds: (second, since when, points).
+    let mut alice = site.sign_in(site.app.accounts.user(alice.id).await.expect("users").expect("she is there")).await;
+    for (second, frozen, points) in [(10, None, 10), (30, Some(20), 20), (50, None, 50), (80, None, 70)] {
+        let ms = |second: u64| (begin + second * SECOND).0 / 1_000;
+        let moment = alice.get(&format!("/api/moment?at={}", ms(second))).await;
+        let moment: serde_json::Value = serde_json::from_str(&moment.body).expect("JSON");
+        let said = (moment["standings_at"].as_u64(), moment["standings"][0]["points"].as_u64());
+        assert_eq!(said, (frozen.map(ms), Some(points)), "{second}: {moment}");
+    }
 }
 
 /// A round that runs, as another dashboard may have armed it, and since when the feed has it.

@@ -100,9 +100,11 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
         page.says(SHOWN)
             .says("data-validity-names>g1<")
             .says("data-validity-void>1,234<")
+            .says("data-validity-late-ms>9,000<")
             .says(CAUSE)
             .says("A generator that is late");
     }
+    lacks(&ada.get("/setting").await, "<dt>Late</dt>");
     for (page, who) in [(alice.get("/index").await, "alice"), (alice.get("/chart").await, "alice")] {
         page.says(SHOWN)
             .says("Our own machine was late")
@@ -122,6 +124,10 @@ async fn while_it_is_played_everybody_is_told_and_organisers_are_told_whose_faul
         answer.says(figures);
         lacks(&answer, "late_generators");
     }
+    // Where it is that which decides, Control says it beside the others.
+    beat(&site, RoundValidity { late_ms: 12_001, ..NOT_VALID });
+    until(&site, |_| site.app.feed.validity(&Audience::Admin).is_some_and(|now| now.figures.is_late())).await;
+    ada.get("/setting").await.says("<dt>Late</dt><dd class=\"warn\">12,001 ms</dd>");
     alice.get("/export/standings.csv").await.says(
         ",success_permille,void,holds,holds_p99_us,unbroken,category,holds_since,breaks_at,breaks_by,unbroken_by,not_valid\n",
     );

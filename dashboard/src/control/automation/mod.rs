@@ -85,8 +85,6 @@ pub struct Seen {
     pub generators: Arc<[SeenGenerator]>,
     /// Who is not heard and may play a round by what it knows.
     pub may_play: Arc<[MayPlay]>,
-    /// What is set to be revealed by now waits for a round.
-    pub reveal_waits: bool,
     /// What they say of the document's round.
     pub validity: HeardValidity,
     /// The revision that each of them who plays follows by now, or a newer one; 0 where nothing can be said.
@@ -403,13 +401,9 @@ impl Automation {
     /// finds the board as it was seen.
     async fn note_reveal(&self, now: UtcUs) -> Result<(), ChangeError> {
         let freeze = self.document.watch_facts().borrow().freeze;
-        let Some(reveal_at) = freeze.reveals_itself(now) else {
-            self.seen().reveal_waits = freeze.reveal_waits(now).is_some();
-            return Ok(());
-        };
-        // What waited when it was last looked at is shown from now on, all else since its instant.
-        let revealed_at = if self.seen().reveal_waits { now } else { reveal_at };
+        let Some(reveal_at) = freeze.reveals_itself(now) else { return Ok(()) };
         let edit = self.document.edit().await;
+        let revealed_at = self.document.waited_until(reveal_at).await?.min(now);
         let show = self.document.show();
         if (show.freeze_at, show.reveal_at, show.revealed) == (freeze.at, freeze.reveal_at, false) {
             let by = Actor::program();

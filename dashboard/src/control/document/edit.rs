@@ -284,7 +284,7 @@ impl Edit<'_> {
             ));
         }
         let show = wanted(document.show()).map_err(ChangeError::Unfit)?;
-        document.show.put(&document.accounts, show, by, now).await?;
+        document.show.put(&document.accounts, show.clone(), by, now).await?;
         Ok(show)
     }
 

@@ -237,7 +237,7 @@ impl Document {
 
     /// What the public may see.
     pub fn show(&self) -> Show {
-        *self.show.value()
+        Show::clone(&self.show.value())
     }
 
     /// How often what the public may see was changed: what a page shows, and sends back with [`edit::Edit::set_show`].
@@ -424,6 +424,11 @@ impl Document {
     pub(super) async fn tell_feed(&self) -> Result<(), flowtest_accounts::Error> {
         let has_house = self.settings().house.is_some();
         self.facts.tell(has_house, || (self.control(), self.show())).await
+    }
+
+    /// Until when what was set to be revealed at an instant waited for rounds: that instant where it waited for none.
+    pub(super) async fn waited_until(&self, reveal_at: UtcUs) -> Result<UtcUs, flowtest_accounts::Error> {
+        self.facts.waited_until(reveal_at).await
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -72,8 +72,8 @@ pub(super) fn warnings(readiness: &Readiness, state: State, teams: &[TeamLine]) 
         told.push("The round rests, and its deadlines with it: Resume lets it go on.".to_owned());
     }
     if let Some(figures) = readiness.validity.as_ref().filter(|validity| !validity.valid).map(|now| now.figures) {
-        let invalid = format::count(figures.invalid_seconds());
-        told.push(format!("Not valid so far: {invalid} of {} measured seconds.", format::count(figures.seconds)));
+        let [invalid, all] = [figures.invalid_seconds(), figures.seconds].map(format::count);
+        told.push(format!("Not valid so far: {invalid} of {all} measured seconds{}.", format::late(&figures)));
     }
     let returning = readiness.checks.iter().filter(|check| check.name == "Seal" && check.light == Light::Warn);
     told.extend(returning.map(|check| check.message.clone()));
@@ -226,6 +226,8 @@ pub(super) fn light(mark: Mark) -> Light {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::validity::ValidityNow;
+    use flowtest_contract::RoundValidity;
 
     #[test]
     fn a_round_that_is_on_warns_of_each_state_that_needs_somebody() {
@@ -264,5 +266,17 @@ mod tests {
         for (state, said) in cases {
             assert_eq!(told(state), said, "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_second_that_was_late_all_through_is_told_with_how_late_it_was() {
+        let told = |late_ms| {
+            let figures = RoundValidity { seconds: 60, valid_seconds: 59, late_ms, ..RoundValidity::default() };
+            let validity = Some(ValidityNow { valid: figures.is_valid(), figures, ..ValidityNow::default() });
+            let live = Readiness { face: Face::Live, validity, ..Readiness::default() };
+            warnings(&live, State::Running, &[]).concat()
+        };
+        assert_eq!(told(500), "");
+        assert_eq!(told(900), "Not valid so far: 1 of 60 measured seconds, 900 ms of all were late.");
     }
 }
