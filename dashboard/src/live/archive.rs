@@ -229,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_when_verified_was_right_is_read() {
+        let text = r#"{"v":2,"round":null,"columns":["id","points","points_last_minute","rate","verified_permille","p50_us",
+            "p99_us","failures","reached_at","step_verdict"],"rows":[["u3",7,0,0,null,null,null,2,null,"failed_by_right"]]}"#;
+        let (_, scores) = read(UtcUs(5), text.as_bytes()).expect("it reads");
+        assert_eq!(scores.lines[0].figures.step_verdict, Some(HoldVerdict::FailedByVerified));
+    }
+
+    #[test]
     fn a_row_of_the_version_before_is_read() {
         let text = r#"{"v":1,"round":null,"rows":[["u3",7,1,9,998,820,1240,2,1763892600123456]]}"#;
         let (basis, scores) = read(UtcUs(5), text.as_bytes()).expect("it reads");
