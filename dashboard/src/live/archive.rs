@@ -142,6 +142,7 @@ fn between<'a>(text: &'a str, mark: &str, close: char) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::live::TeamState;
+    use flowtest_contest::ladder::HoldVerdict;
     use proptest::prelude::*;
     use serde_json::json;
     use std::collections::BTreeMap;
