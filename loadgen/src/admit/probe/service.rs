@@ -9,7 +9,7 @@ use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
 use flowtest_contest::endpoint::Host;
 use flowtest_contest::{Endpoint, Policy};
-use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
+use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_contract::utc_us;
 use flowtest_scoreboard::keys::PROBE_LIFE_SECONDS;
 use flowtest_scoreboard::{Named, ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
