@@ -5,7 +5,8 @@
 
 A suite is one test program of the workspace (a package's unit tests, or one of the programs in its `tests/`), or a
 command given by --also, whose last lines tell its counts as pytest does. Most suites wait more than they work, so they
-run together. Those of ALONE measure what the machine does, so they run when all others have ended.
+run together, and those of WAITING, which compute next to nothing, one after the other beside them. Those of ALONE measure what the
+machine does, so they run when all others have ended.
 
 A few tests that failed run once more at the very end, one at a time, with the machine to themselves: two cores shared by
 many rounds make a generator late, and then what it says of itself is right and not what the test is about. One that
@@ -50,11 +51,23 @@ FIRST = [
     "ansible/rest",
     "flowtest-bench/browser",
     "flowtest-loadgen",
-    "flowtest-dashboard/setting",
     "flowtest-dashboard/control",
-    "flowtest-bench/bad_input",
 ]
-# Suites at the same time, and tests at the same time in each: they wait most of the time.
+# A quarter of a processor at the most, and so a minute and a half beside the longest. In the long form some of them compute.
+WAITING = [] if LONG else [
+    "flowtest-bench/bad_input",
+    "flowtest-dashboard/setting",
+    "flowtest-loadgen/limit",
+    "flowtest-loadgen/probe",
+    "flowtest-scoreboard/redis",
+    "flowtest-target/capacity",
+    "flowtest-target/faults",
+    "flowtest-target/hostile",
+    "flowtest-target/life",
+    "flowtest-target/tls",
+    "flowtest-target/tokens",
+]
+# Suites at the same time, besides those that wait, and tests at the same time in each.
 CORES = len(os.sched_getaffinity(0))
 SUITES_AT_ONCE = CORES
 THREADS_BESIDE = CORES if LONG else 2 * CORES
@@ -67,6 +80,7 @@ THREADS = {
     "flowtest-loadgen": CORES,
     # These wait for what takes its time, and compute next to nothing.
     "flowtest-bench/bad_input": 2 * THREADS_BESIDE,
+    "flowtest-dashboard/live": 2 * CORES,
     "flowtest-loadgen/outage": 2 * CORES,
     "flowtest-loadgen/probe": 2 * THREADS_BESIDE,
     "flowtest-target/hostile": 2 * THREADS_BESIDE,
@@ -172,12 +186,14 @@ class Run:
     def __init__(self, suites):
         rank = {name: index for index, name in enumerate(FIRST)}
         suites.sort(key=lambda suite: rank.get(suite.name, len(rank)))
-        self.beside = [suite for suite in suites if suite.name not in ALONE]
+        self.beside = [suite for suite in suites if suite.name not in ALONE + WAITING]
+        self.waiting = [suite for suite in suites if suite.name in WAITING]
         self.alone = [suite for suite in suites if suite.name in ALONE]
         self.done, self.lock = [], threading.Lock()
 
     def play(self):
-        workers = [threading.Thread(target=self.work) for _ in range(SUITES_AT_ONCE)]
+        workers = [threading.Thread(target=self.work, args=[self.beside]) for _ in range(SUITES_AT_ONCE)]
+        workers.append(threading.Thread(target=self.work, args=[self.waiting]))
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -190,12 +206,12 @@ class Run:
             for suite in failed:
                 suite.again()
 
-    def work(self):
+    def work(self, suites):
         while True:
             with self.lock:
-                if not self.beside:
+                if not suites:
                     return
-                suite = self.beside.pop(0)
+                suite = suites.pop(0)
             suite.run(THREADS.get(suite.name, THREADS_BESIDE))
             self.tell(suite)
 

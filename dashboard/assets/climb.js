@@ -10,7 +10,7 @@ const BREAK_MS = 8_000;
 const PAGE_MS = 9_000;
 // The first three stay; the rest turn.
 const STAY = 3;
-const FAILED = { failed_by_right: "too few verified", failed_by_p99: "too slow" };
+const FAILED = { failed_by_verified: "too few verified", failed_by_p99: "too slow" };
 const BREAKS_SAID = 3;
 
 export class Climb {

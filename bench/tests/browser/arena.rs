@@ -164,6 +164,13 @@ impl Arena {
         browser.sign_in(ADMIN, PASSWORD).await;
         browser
     }
+
+    /// The same, in which all moves that is made to.
+    pub(crate) async fn admin_browser_with_motion(&self) -> Browser {
+        let browser = Browser::with_motion(self.dashboard.url()).await;
+        browser.sign_in(ADMIN, PASSWORD).await;
+        browser
+    }
 }
 
 /// An open phase that leaves the machine room for browsers.

@@ -116,6 +116,9 @@ pub(crate) fn play(script: impl Future<Output = ()>) {
         .block_on(script);
 }
 
+/// A page on which something moves is drawn sixty times a second, here by the processor: that is half of what a play costs.
+const LITTLE_MOTION: &str = "--force-prefers-reduced-motion";
+
 /// How often a driver is started that finds its port taken.
 const DRIVER_STARTS: usize = 5;
 /// Tries to act on an element that a page replaces meanwhile.
@@ -132,8 +135,13 @@ fn start_driver() -> Result<(Child, u16)> {
 }
 
 impl Browser {
-    /// Opens one that looks at the site with this origin.
+    /// Opens one that looks at the site with this origin, for somebody who prefers that little moves.
     pub(crate) async fn open(origin: &str) -> Browser {
+        Browser::with(origin, |capabilities| capabilities.add_arg(LITTLE_MOTION).expect("a flag")).await
+    }
+
+    /// Opens one in which all moves that is made to.
+    pub(crate) async fn with_motion(origin: &str) -> Browser {
         Browser::with(origin, |_| ()).await
     }
 
@@ -141,6 +149,7 @@ impl Browser {
     pub(crate) async fn without_scripts(origin: &str) -> Browser {
         let blocked = json!({ "profile.managed_default_content_settings.javascript": 2 });
         Browser::with(origin, |capabilities| {
+            capabilities.add_arg(LITTLE_MOTION).expect("a flag");
             capabilities.add_experimental_option("prefs", blocked).expect("it is JSON");
         })
         .await

@@ -7,7 +7,7 @@ use crate::looks::{Findings, axe};
 
 /// Seven steps of nine seconds: the form measures a plan by the usual timeout.
 const PLAN: &str = "[[phase]]\nkind = \"breakpoint\"\nfor = \"63s\"\nstart = 100\nstep = \"x2\"\nhold = \"3s\"\n\
-                    pass = { right = 0.99, p99 = \"200ms\" }\nmax = 400\n";
+                    pass = { verified = 0.99, p99 = \"200ms\" }\nmax = 400\n";
 
 /// What stands under the bar of a team.
 fn bar(name: &str, part: &str) -> String {
@@ -33,7 +33,7 @@ fn everybody_sees_who_climbs_who_breaks_and_when_the_next_step_is() {
         arena.climbs(PLAN);
         arena.team("alice", "Alice", &["--capacity", "150"]);
         arena.team("bob", "Bob", &[]);
-        let (wall, team) = (arena.admin_browser().await, arena.browser().await);
+        let (wall, team) = (arena.admin_browser_with_motion().await, arena.browser().await);
         team.sign_in("alice", PASSWORD).await;
         wall.resize(1280).await;
         // The column is there before anybody has climbed.

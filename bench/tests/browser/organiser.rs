@@ -17,7 +17,7 @@ fn an_organiser_takes_a_round_from_settings_to_its_seal() {
     play(async {
         let mut arena = Arena::open(phase(90));
         arena.team("alice", "Alice", &["--version", "v1,v2@+3600s"]);
-        let admin = arena.admin_browser().await;
+        let admin = arena.admin_browser_with_motion().await;
         let team = arena.browser().await;
         team.sign_in("alice", PASSWORD).await;
         let (mut findings, axe) = (Findings::default(), axe());

@@ -89,7 +89,7 @@ fn the_chart_of_199_teams_writes_what_is_seen_and_asks_for_no_layout() {
         let show = must(Show::open(&redis.url(), TEAMS));
         let dashboard = must(Dashboard::start(folder.path(), &redis.url(), CONTEST));
         must(dashboard.create_admin(ADMIN, PASSWORD));
-        let browser = Browser::open(dashboard.url()).await;
+        let browser = Browser::with_motion(dashboard.url()).await;
         browser.sign_in(ADMIN, PASSWORD).await;
         browser.resize(1280).await;
         browser.prefer("light").await;

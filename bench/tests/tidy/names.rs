@@ -19,6 +19,8 @@ const GONE: &[&str] = &[
     "gained",
     "game",
     "heed",
+    "heeded",
+    "heeding",
     "lot",
     "obedience",
     "obey",

@@ -290,7 +290,7 @@ pub(super) mod tests {
     #[test]
     fn a_step_may_be_as_short_as_the_timeout_beside_it() {
         let climb = "[[phase]]\nkind = \"breakpoint\"\nfor = \"2m\"\nstart = 100\nstep = \"x1.25\"\nhold = \"2s\"\nmax = 1000\n\
-                     pass = { right = 0.99, p99 = \"100ms\" }\n";
+                     pass = { verified = 0.99, p99 = \"100ms\" }\n";
         assert!(plan(climb, 1_000_000).is_ok());
         let error = plan(climb, TIMEOUT_US).expect_err("a step is over before a request of it can fail");
         assert!(error.contains("timeout of 3s"), "{error}");

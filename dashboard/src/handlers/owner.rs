@@ -297,7 +297,7 @@ mod tests {
         let climb = |p99: &str, scored: bool| {
             format!(
                 "[[phase]]\nkind = \"breakpoint\"\nfor = \"27s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nmax = 9000\n\
-                 pass = {{ right = 0.99, p99 = \"{p99}\" }}\nscored = {scored}\n"
+                 pass = {{ verified = 0.99, p99 = \"{p99}\" }}\nscored = {scored}\n"
             )
         };
         let text = format!(

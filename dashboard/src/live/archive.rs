@@ -142,6 +142,7 @@ fn between<'a>(text: &'a str, mark: &str, close: char) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::live::TeamState;
+    use flowtest_contest::ladder::HoldVerdict;
     use proptest::prelude::*;
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -226,6 +227,14 @@ mod tests {
             "p99_us","failures","reached_at"],"rows":[["u3",7,0,0,null,null,null,2,null]]}"#;
         let (_, scores) = read(UtcUs(5), text.as_bytes()).expect("it reads");
         assert_eq!((scores.lines[0].figures.failures, scores.lines[0].figures.void, scores.invalid_seconds), (2, 0, 0));
+    }
+
+    #[test]
+    fn a_row_of_when_verified_was_right_is_read() {
+        let text = r#"{"v":2,"round":null,"columns":["id","points","points_last_minute","rate","verified_permille","p50_us",
+            "p99_us","failures","reached_at","step_verdict"],"rows":[["u3",7,0,0,null,null,null,2,null,"failed_by_right"]]}"#;
+        let (_, scores) = read(UtcUs(5), text.as_bytes()).expect("it reads");
+        assert_eq!(scores.lines[0].figures.step_verdict, Some(HoldVerdict::FailedByVerified));
     }
 
     #[test]

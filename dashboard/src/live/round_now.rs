@@ -275,7 +275,7 @@ mod tests {
         let mut draft = contest();
         let text = "name = \"x\"\n[rules]\ntimeout = \"1s\"\n[[phase]]\nfor = \"10s\"\nrate = 1\n[[phase]]\n\
                     kind = \"breakpoint\"\nfor = \"30s\"\nstart = 50\nstep = \"x2\"\nhold = \"4s\"\n\
-                    pass = { right = 0.99, p99 = \"50ms\" }\nmax = 900\n[[contestant]]\nname = \"a\"\n\
+                    pass = { verified = 0.99, p99 = \"50ms\" }\nmax = 900\n[[contestant]]\nname = \"a\"\n\
                     endpoint = \"10.0.0.1\"\n[policy]\nallow = [\"10.0.0.0/8\"]\n";
         draft.contest = Contest::from_toml(text).expect("a contest");
         let (round, start_at) = (RoundId::from_bits(7), NOW + 10 * SECOND);

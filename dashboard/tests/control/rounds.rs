@@ -76,7 +76,7 @@ async fn a_round_that_is_sealed_an_hour_late_has_ended_when_it_ended_and_what_wa
 }
 
 const CLIMB: &str = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\n\
-                     pass = { right = 0.99, p99 = \"250ms\" }\nmax = 9000\n";
+                     pass = { verified = 0.99, p99 = \"250ms\" }\nmax = 9000\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_breakpoint_found_ranks_counts_and_stands_when_redis_has_forgotten_it() {

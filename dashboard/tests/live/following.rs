@@ -332,7 +332,7 @@ fn two_climbs(length: &str) -> Contest {
     let climb = |scored: bool| {
         format!(
             "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
-             pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
+             pass = {{ verified = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
         )
     };
     let text = format!(
@@ -511,7 +511,7 @@ fn the_ledger_adds_up_to_what_the_board_shows_also_with_two_climbs_and_in_practi
     let climb = |scored: bool| {
         format!(
             "[[phase]]\nkind = \"breakpoint\"\nfor = \"2m\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nconnections = 64\n\
-             pass = {{ right = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
+             pass = {{ verified = 0.99, p99 = \"250ms\" }}\nmax = 9000\nscored = {scored}\n"
         )
     };
     // (which climb counts, the round is scored, its climb before it was voided)

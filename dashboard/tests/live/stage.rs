@@ -16,10 +16,12 @@ use flowtest_testkit::WAIT_MAX;
 use futures_util::StreamExt;
 use salvo::conn::Acceptor;
 use salvo::prelude::*;
+use socket2::SockRef;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request as WebSocketRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -77,12 +79,29 @@ impl House {
     }
 
     pub(crate) async fn visit_from(&self, query: &str, origin: Option<&str>) -> Result<Guest, Error> {
+        let (socket, _) = tokio_tungstenite::connect_async(self.request(query, origin)).await?;
+        Ok(Guest { socket, page: Page::default() })
+    }
+
+    /// Connects from a page of ours whose machine has no room for what it has not read. Its segments are small, by which the
+    /// kernel at the server's end keeps little for it as well, and not the megabytes of a usual connection over loopback.
+    pub(crate) async fn visit_without_room(&self) -> Guest {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        SockRef::from(&socket).set_tcp_mss(1_400).expect("smaller segments");
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        let stream = socket.connect(self.address.parse().expect("an address")).await.expect("a connection");
+        let request = self.request("", Some(&format!("http://{}", self.address)));
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("a subscription");
+        Guest { socket, page: Page::default() }
+    }
+
+    fn request(&self, query: &str, origin: Option<&str>) -> WebSocketRequest {
         let mut request = format!("ws://{}/live?{query}", self.address).into_client_request().expect("a request");
         if let Some(origin) = origin {
             request.headers_mut().insert("origin", origin.parse().expect("a header"));
         }
-        let (socket, _) = tokio_tungstenite::connect_async(request).await?;
-        Ok(Guest { socket, page: Page::default() })
+        request
     }
 }
 

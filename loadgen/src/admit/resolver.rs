@@ -11,8 +11,8 @@ pub use book::{AddressBook, Followed, News, Resolved};
 use crate::admit::resolve::names::{Answer, Names, STUCK_AFTER};
 use crate::admit::resolve::{ResolveError, reachable};
 use crate::engine::index::{ContestantIndex, Key};
-use crate::engine::run::Clock;
 use flowtest_contest::Policy;
+use flowtest_contract::utc_us;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -189,7 +189,7 @@ impl Rounds {
     }
 
     fn note(&mut self, host: &str, answer: &Answer) {
-        let news = self.book.on_answer(host, answer, Clock::now().utc_base);
+        let news = self.book.on_answer(host, answer, utc_us());
         self.publish(news);
     }
 

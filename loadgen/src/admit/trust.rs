@@ -20,7 +20,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use verifiers::{Anybody, Trusted};
+use verifiers::Verifier;
 
 // Each address of a name may be a server with a certificate of its own.
 const _: () = assert!(CHAINS >= ADDRESSES_MAX);
@@ -135,7 +135,7 @@ impl Trust {
         }
         let provider = Arc::new(provider());
         let verifier: Arc<dyn ServerCertVerifier> =
-            Arc::new(Trusted::new(roots, trusted, provider.signature_verification_algorithms));
+            Arc::new(Verifier::trusting(roots, trusted, provider.signature_verification_algorithms));
         let config = config(provider, Arc::clone(&verifier))?;
         Ok(Trust(Ok(Handshakes { config, verifier: Some(verifier) })))
     }
@@ -146,7 +146,7 @@ impl Trust {
     /// [`TrustError::Setup`].
     pub fn anybody() -> Result<Trust, TrustError> {
         let provider = Arc::new(provider());
-        let verifier = Arc::new(Anybody::new(provider.signature_verification_algorithms));
+        let verifier = Arc::new(Verifier::anybody(provider.signature_verification_algorithms));
         Ok(Trust(Ok(Handshakes { config: config(provider, verifier)?, verifier: None })))
     }
 

@@ -22,8 +22,6 @@ pub struct LimitStep {
     pub due: u64,
     pub verified: u64,
     pub own_fault: u64,
-    /// `verified` by its older name; goes with 0.3.
-    pub right: u64,
     /// From the intended instant, in microseconds; null where nothing was answered.
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
@@ -271,7 +269,6 @@ mod tests {
             verdict,
             due: rate * 5,
             verified: rate * 5,
-            right: rate * 5,
             own_fault: 0,
             p50_us: p99_us,
             p99_us,

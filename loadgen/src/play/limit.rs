@@ -150,7 +150,6 @@ fn step(
         trial: hold.trial,
         due: total.requests,
         verified: total.verified,
-        right: total.verified,
         own_fault: total.failed.own_fault,
         p50_us: total.latency_us.p50,
         p99_us: total.latency_us.p99,

@@ -24,8 +24,8 @@ use crate::play::driver::{Driver, Ended, LOOK};
 use crate::play::plan::{HEAD_START, contest_plan, contestant};
 use flowtest_contest::ladder::Pass;
 use flowtest_contest::{Endpoint, Policy};
-use flowtest_contract::Row;
 use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
+use flowtest_contract::{Row, utc_us};
 use flowtest_scoreboard::practice::{ERRORS_MAX, PracticeReport, PracticeRequest, PracticeState};
 use flowtest_scoreboard::{ExplainedError, RedisAddress, Scoreboard};
 use parking_lot::Mutex;
@@ -149,7 +149,7 @@ pub fn not_now(cause: &dyn std::fmt::Display) -> String {
 pub fn refusal(request: &PracticeRequest, generator: &str, message: String) -> PracticeReport {
     PracticeReport {
         id: request.id.clone(),
-        at: Clock::now().utc_base,
+        at: utc_us(),
         generator: generator.to_owned(),
         state: PracticeState::Refused,
         message,
@@ -200,7 +200,7 @@ impl Session {
 
     /// Puts the report; whether Redis took it.
     fn say(&mut self, state: PracticeState, message: String) -> bool {
-        (self.report.state, self.report.message, self.report.at) = (state, message, Clock::now().utc_base);
+        (self.report.state, self.report.message, self.report.at) = (state, message, utc_us());
         self.scoreboard.answer_practice(&self.config.contest, &self.report).is_ok()
     }
 
@@ -212,7 +212,7 @@ impl Session {
             self.request.endpoint.parse().map_err(|error: flowtest_contest::EndpointError| error.to_string())?;
         // The hosts file may have changed since; what is wrong with it is told by whoever follows the roster.
         let _ = names.refresh();
-        let now = Clock::now().utc_base;
+        let now = utc_us();
         let mut claims = Claims::new(self.config.redis.clone(), self.config.contest.clone());
         let contestant = &self.request.contestant;
         // Who asks for practice at a server that the document does not know of it has named it just now.

@@ -9,14 +9,13 @@
 )]
 
 use crate::Failed;
-use crate::engine::run::Clock;
 use crate::journal::folders::instant;
 use crate::redis_flags::RedisFlags;
 use clap::Args;
 use flowtest_contest::Control;
 use flowtest_contest::control::UnreadControl;
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::{RoundId, utc_us};
 use flowtest_scoreboard::{MayPlay, RoundStreams, Scoreboard, ScoreboardError, SeenGenerator, StopStatus, Stopped};
 use std::collections::BTreeSet;
 use std::thread;
@@ -96,7 +95,7 @@ fn wait_until_heard(scoreboard: &mut Scoreboard, contest: &str, revision: u64) -
         let seen = scoreboard.read_generators(contest)?;
         let said = match &newest {
             Ok(control) => {
-                let now = Clock::now().utc_base.saturating_add_signed(offset_us);
+                let now = utc_us().saturating_add_signed(offset_us);
                 status(scoreboard, contest, control, revision, &seen, now)?
             }
             Err(_) => StopStatus::of_heard(revision, revision, &seen),
@@ -209,7 +208,7 @@ mod tests {
     fn a_stop_in_a_document_that_nobody_can_read_says_so_and_names_whom_redis_knows() {
         let server = RedisServer::start();
         let mut scoreboard = server.scoreboard();
-        let now = Clock::now().utc_base;
+        let now = utc_us();
         let heard = |id, halted_by| GeneratorHealth { halted_by: Some(halted_by), ..generator_health(id, now) };
         scoreboard.write_health("cup", &heard("g1", 0)).expect("Redis answers");
         server.command(&["SET", &control("cup"), r#"{"dialect":99,"revision":6}"#]);

@@ -134,7 +134,7 @@ impl Script {
         let length = self.steps * STEP_MS;
         let mut text = format!(
             "name = \"climb\"\n[rules]\ntimeout = \"300ms\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}ms\"\n\
-             start = {}\nstep = \"x1.25\"\nhold = \"4s\"\npass = {{ right = 0.995, p99 = \"50ms\" }}\nmax = 60000\n\
+             start = {}\nstep = \"x1.25\"\nhold = \"4s\"\npass = {{ verified = 0.995, p99 = \"50ms\" }}\nmax = 60000\n\
              connections = 64\n[policy]\nallow = [\"127.0.0.0/8\"]\n",
             self.start
         );

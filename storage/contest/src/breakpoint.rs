@@ -174,7 +174,7 @@ impl HoldCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldSums {
     pub due: u64,
-    #[serde(rename = "right")]
+    #[serde(alias = "right")]
     pub verified: u64,
     pub own_fault: u64,
     pub late: u64,

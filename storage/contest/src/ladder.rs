@@ -106,7 +106,7 @@ pub struct LadderTerms {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pass {
     /// The least part of all requests that fell due that were verified.
-    #[serde(rename = "right")]
+    #[serde(alias = "right")]
     pub verified: f64,
     /// The longest latency at the 99th percentile, from the intended instant, in microseconds.
     pub p99_us: u64,
@@ -177,7 +177,7 @@ impl Measured {
 pub enum HoldVerdict {
     Passed,
     /// Too few were verified.
-    #[serde(rename = "failed_by_right")]
+    #[serde(alias = "failed_by_right")]
     FailedByVerified,
     /// Too slow at the 99th percentile.
     FailedByP99,

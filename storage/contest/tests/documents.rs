@@ -19,7 +19,9 @@ const SINCE: &str = include_str!("golden/control-since.json");
 
 /// With breakpoint phases.
 const BREAKPOINT: &str = include_str!("golden/contest-breakpoint.toml");
-const BREAKPOINT_CONTROL: &str = include_str!("golden/control-breakpoint.json");
+const BREAKPOINT_CONTROL: &str = include_str!("golden/control-breakpoint-2.json");
+/// The same, as it was written when `verified` was `right`.
+const OLDER_BREAKPOINT_CONTROL: &str = include_str!("golden/control-breakpoint.json");
 
 const JOINED: &str = include_str!("golden/control-joined.json");
 
@@ -119,7 +121,9 @@ fn the_golden_breakpoint_means_what_it_meant() {
     let written: serde_json::Value = serde_json::from_str(&control.to_json()).expect("JSON");
     let golden: serde_json::Value = serde_json::from_str(BREAKPOINT_CONTROL).expect("JSON");
     assert_eq!(written, golden);
-    assert_eq!(Control::from_json(BREAKPOINT_CONTROL), Ok(control));
+    for text in [OLDER_BREAKPOINT_CONTROL, BREAKPOINT_CONTROL] {
+        assert_eq!(Control::from_json(text).as_ref(), Ok(&control));
+    }
 }
 
 #[test]

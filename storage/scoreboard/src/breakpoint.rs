@@ -40,7 +40,8 @@ struct Text {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct TextCounts {
     due: u64,
-    right: u64,
+    #[serde(alias = "right")]
+    verified: u64,
     own_fault: u64,
     late: u64,
     latency: Vec<(usize, u64)>,
@@ -50,7 +51,7 @@ impl HoldReport {
     fn to_json(&self) -> String {
         let counts = self.counts.iter().map(|counts| TextCounts {
             due: counts.due,
-            right: counts.verified,
+            verified: counts.verified,
             own_fault: counts.own_fault,
             late: counts.late,
             latency: counts.latency.sparse().collect(),
@@ -64,10 +65,10 @@ impl HoldReport {
         if counts.len() > CONTESTANTS_MAX {
             return None;
         }
-        let counts = counts.into_iter().map(|TextCounts { due, right, own_fault, late, latency }| {
+        let counts = counts.into_iter().map(|TextCounts { due, verified, own_fault, late, latency }| {
             let mut histogram = Histogram::default();
             let fits = latency.into_iter().all(|(index, count)| histogram.add_bucket(index, count));
-            fits.then_some(HoldCounts { due, verified: right, own_fault, late, latency: histogram })
+            fits.then_some(HoldCounts { due, verified, own_fault, late, latency: histogram })
         });
         Some(HoldReport { step, is_settled: settled, counts: counts.collect::<Option<_>>()? })
     }
@@ -205,9 +206,14 @@ mod tests {
     #[test]
     fn a_hold_survives_its_text_and_nonsense_is_none() {
         let mut counts = HoldCounts { due: 9, verified: 7, own_fault: 1, late: 2, ..HoldCounts::default() };
-        [5, 5, 900_000].into_iter().for_each(|us| counts.latency.record(us));
+        [5, 5, 60].into_iter().for_each(|us| counts.latency.record(us));
         let report = HoldReport { step: 7, is_settled: true, counts: vec![counts, HoldCounts::default()] };
-        assert_eq!(HoldReport::from_json(report.to_json().as_bytes()), Some(report));
+        let text = "{\"step\":7,\"settled\":true,\"counts\":[{\"due\":9,\"verified\":7,\"own_fault\":1,\"late\":2,\
+                    \"latency\":[[5,2],[60,1]]},{\"due\":0,\"verified\":0,\"own_fault\":0,\"late\":0,\"latency\":[]}]}";
+        assert_eq!(report.to_json(), text);
+        for text in [text, &text.replace("verified", "right")] {
+            assert_eq!(HoldReport::from_json(text.as_bytes()).as_ref(), Some(&report), "{text}");
+        }
         let older = HoldReport::from_json(b"{\"step\":1,\"counts\":[]}").expect("a hold");
         assert!(!older.is_settled, "who does not say so has not settled");
         let bucket =

@@ -1,10 +1,13 @@
-//! Rounds in Redis as this program and those before it put them: whatever was put once is read the same for ever.
+//! Rounds, and what is decided in them, in Redis as this program and those before it put them: whatever was put once is read the same for ever.
 //!
 //! A line of a golden file is a field of the round's hash and its value, in hexadecimal digits where the field is one of
 //! histograms. The files are never changed; a new form gets a new one.
 
 use flowtest_contest::State;
+use flowtest_contest::breakpoint::{Climber, Decision, HoldSums};
+use flowtest_contest::ladder::{HoldVerdict, Trial};
 use flowtest_contract::row::Row;
+use flowtest_contract::rules::UtcUs;
 use flowtest_contract::span::SPANS;
 use flowtest_contract::{StreamId, Tally};
 use flowtest_scoreboard::{RoundTotals, RoundValidity};
@@ -93,5 +96,34 @@ fn what_is_put_is_as_published() {
     assert_eq!(value(&format!("t:{STREAM}:alice")), Some(alice().encode_tally().as_bytes()));
     for span in 0..SPANS {
         assert_eq!(value(&format!("h:{STREAM}:{span}:alice")), alice().encode_span(span).as_deref(), "{span}");
+    }
+}
+
+#[test]
+fn a_decision_is_put_as_published_and_that_of_before_is_read() {
+    let failed = HoldVerdict::FailedByVerified;
+    let sums = HoldSums { due: 5_625, verified: 5_000, own_fault: 1, late: 2, p99_us: Some(9_000), unsettled: false };
+    let climber = Climber {
+        contestant: "alice".to_owned(),
+        tried: 625,
+        sums,
+        verdict: Some(failed),
+        rate: 250,
+        trial: Some(Trial::Rest),
+        rest: 250,
+        holds: 500,
+        holds_p99_us: Some(1_200),
+        holds_since: Some(6),
+        breaks_at: Some(625),
+        breaks_by: Some(failed),
+        unbroken: None,
+        is_searched: true,
+    };
+    let (from, to) = (UtcUs(1_796_119_200_000_000), UtcUs(1_796_119_209_000_000));
+    let decision = Decision { step: 8, judged: 7, from, to, climbers: vec![climber] };
+    let golden = include_str!("golden/decision-2.json");
+    assert_eq!(serde_json::to_value(&decision).ok(), serde_json::from_str(golden).ok());
+    for golden in [include_str!("golden/decision-1.json"), golden] {
+        assert_eq!(serde_json::from_str::<Decision>(golden).ok().as_ref(), Some(&decision));
     }
 }

@@ -186,7 +186,7 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
         let mut situation = situation();
         let text = format!(
             "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
-             pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = {most}\nconnections = 60000\n{more}[policy]\n\
+             pass = {{ verified = 0.995, p99 = \"250ms\" }}\nmax = {most}\nconnections = 60000\n{more}[policy]\n\
              allow = [\"10.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n"
         );
         situation.contest = Some(Contest::from_toml(&text).expect("a contest"));
@@ -232,7 +232,7 @@ fn how_far_the_fleet_lets_them_climb_is_said_before_the_round() {
 fn a_climb_that_begins_with_more_than_the_fleet_carries_is_a_no() {
     let mut situation = situation();
     let text = "name = \"cup\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"10m\"\nstart = 500\nstep = \"x2\"\nhold = \"10s\"\n\
-                pass = { right = 0.995, p99 = \"250ms\" }\nmax = 20000\nfleet_max = 999\n[policy]\nallow = [\"10.0.0.0/8\"]\n\
+                pass = { verified = 0.995, p99 = \"250ms\" }\nmax = 20000\nfleet_max = 999\n[policy]\nallow = [\"10.0.0.0/8\"]\n\
                 [[contestant]]\nname = \"alice\"\nendpoint = \"10.0.0.1\"\n";
     let mut contest = Contest::from_toml(text).expect("a contest");
     let mut plan = |contest: &Contest| {

@@ -214,7 +214,7 @@ mod tests {
         let text = |length: &str, more: &str| {
             format!(
                 "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 500\nstep = \"x1.25\"\nhold = \"10s\"\n\
-                 pass = {{ right = 0.995, p99 = \"250ms\" }}\nmax = 20000\nconnections = 4000\n{more}"
+                 pass = {{ verified = 0.995, p99 = \"250ms\" }}\nmax = 20000\nconnections = 4000\n{more}"
             )
         };
         let climb = |length: &str| plan(&text(length, ""), FLEET).totals.join(" ");

@@ -9,13 +9,12 @@ use super::{Team, Terms};
 use crate::engine::contestant::meaning;
 use crate::engine::http::{Malformed, RequestTemplate};
 use crate::engine::plan::TlsServer;
-use crate::engine::run::Clock;
 use crate::engine::tls::TlsReason;
 use crate::observe::wording;
-use flowtest_contract::TokenMint;
 use flowtest_contract::header::TEAM;
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::verdict::Failure;
+use flowtest_contract::{TokenMint, utc_us};
 use rustls::ClientConnection;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -139,7 +138,7 @@ impl<'a> Line<'a> {
     fn attempt(&mut self, until: Instant) -> (Attempt, Result<ResponseBytes, Lost>) {
         let token = self.mint.token(self.slot, self.tokens);
         self.tokens += 1;
-        let (sent, sent_at) = (Clock::now().utc_base, Instant::now());
+        let (sent, sent_at) = (utc_us(), Instant::now());
         let mut attempt = Attempt { answer: Answer::new(token), certificate: None, sent, sent_at };
         let reused = self.stream.take();
         let is_reused = reused.is_some();
@@ -148,7 +147,7 @@ impl<'a> Line<'a> {
             Err(lost) => return (attempt, Err(lost)),
         };
         attempt.certificate = wire.certificate();
-        attempt.sent = Clock::now().utc_base;
+        attempt.sent = utc_us();
         attempt.sent_at = Instant::now();
         let received = match wire.talk(&self.request.with(&token), &mut attempt.answer, until) {
             // RFC 9112 9.3.1: a client may retry a GET whose connection was closed before any byte of the response.

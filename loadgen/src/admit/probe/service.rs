@@ -7,10 +7,10 @@ use super::{Candidate, ProbeReport, Terms, probe};
 use crate::admit::guard::admit;
 use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
-use crate::engine::run::Clock;
 use flowtest_contest::endpoint::Host;
 use flowtest_contest::{Endpoint, Policy};
-use flowtest_contract::rules::{Deadlines, Rules, UtcUs};
+use flowtest_contract::rules::{Deadlines, Rules};
+use flowtest_contract::utc_us;
 use flowtest_scoreboard::keys::PROBE_LIFE_SECONDS;
 use flowtest_scoreboard::{Named, ProbeAnswer, ProbeRequest, Scoreboard, ScoreboardError};
 use parking_lot::Mutex;
@@ -156,7 +156,7 @@ impl ProbeLoop {
     fn on_tested(&mut self, tested: Tested) {
         self.under_way -= 1;
         // Redis may be away: the next test notes it.
-        let _ = self.scoreboard.note_named(&self.contest, &tested.named, now());
+        let _ = self.scoreboard.note_named(&self.contest, &tested.named, utc_us());
         self.send(tested.answer);
     }
 
@@ -167,7 +167,7 @@ impl ProbeLoop {
             if self.under_way >= AT_ONCE || self.outbox.len() >= WAITING_MAX {
                 break;
             }
-            let Some(request) = self.scoreboard.take_probe(&self.contest, now())? else { break };
+            let Some(request) = self.scoreboard.take_probe(&self.contest, utc_us())? else { break };
             self.accept(&request);
         }
         Ok(())
@@ -228,7 +228,7 @@ impl ProbeLoop {
 
     /// Puts what waits. What Redis does not take now is tried again as long as somebody may wait for it.
     fn put(&mut self) -> Result<(), ScoreboardError> {
-        let oldest = now().saturating_sub(PROBE_LIFE_SECONDS * 1_000_000);
+        let oldest = utc_us().saturating_sub(PROBE_LIFE_SECONDS * 1_000_000);
         while let Some(answer) = self.outbox.front() {
             match self.scoreboard.answer_probe(&self.contest, answer) {
                 Err(error) if answer.at >= oldest => return Err(error),
@@ -259,7 +259,7 @@ fn answer(
     endpoint: String,
     found: Result<ProbeReport, String>,
 ) -> ProbeAnswer {
-    let blank = ProbeAnswer { id, at: now(), generator, endpoint, ..ProbeAnswer::default() };
+    let blank = ProbeAnswer { id, at: utc_us(), generator, endpoint, ..ProbeAnswer::default() };
     match found {
         Err(message) => ProbeAnswer { message, ..blank },
         Ok(report) => {
@@ -280,8 +280,4 @@ fn answer(
             }
         }
     }
-}
-
-fn now() -> UtcUs {
-    Clock::now().utc_base
 }

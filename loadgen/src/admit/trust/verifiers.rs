@@ -22,38 +22,53 @@ const SAME_NAME_MAX: usize = 2;
 const SIGNATURES_MAX: u32 = 8;
 const P384_COST: u32 = 2;
 
+/// Looks at a server's certificate, where there is somebody to be trusted, and at the signature of its handshake.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    /// None: any certificate is taken.
+    trusted: Option<Trusted>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
 /// Takes the certificates of webpki, and one that is trusted itself though an authority's.
 ///
 /// `openssl req -x509` makes such ones unless told otherwise, and whoever names one of them by `--ca` means that very server.
 /// OpenSSL and Chromium take it; webpki, as Firefox, takes no authority for a server. Signed by another authority it is
 /// taken by nobody here: the Baseline Requirements (7.1.2.7.8) forbid it, so that no public authority makes one.
 #[derive(Debug)]
-pub(super) struct Trusted {
+struct Trusted {
     roots: RootCertStore,
     /// All that is trusted, byte for byte.
-    trusted: HashSet<CertificateDer<'static>>,
-    algorithms: WebPkiSupportedAlgorithms,
+    certificates: HashSet<CertificateDer<'static>>,
 }
 
-impl Trusted {
+impl Verifier {
     /// `trusted` is what `roots` were made of.
-    pub(super) fn new(
+    pub(super) fn trusting(
         roots: RootCertStore,
         trusted: Vec<CertificateDer<'static>>,
         algorithms: WebPkiSupportedAlgorithms,
-    ) -> Trusted {
-        Trusted { roots, trusted: trusted.into_iter().collect(), algorithms }
+    ) -> Verifier {
+        Verifier { trusted: Some(Trusted { roots, certificates: trusted.into_iter().collect() }), algorithms }
     }
 
+    /// Takes any certificate.
+    pub(super) fn anybody(algorithms: WebPkiSupportedAlgorithms) -> Verifier {
+        Verifier { trusted: None, algorithms }
+    }
+}
+
+impl Trusted {
     /// Whether a root has signed the certificate, itself or by its chain.
     fn verify_chain(
         &self,
         certificate: &ParsedCertificate<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
         let cost = AtomicU32::new(0);
-        let bounded: Vec<_> = self.algorithms.all.iter().map(|by| Bounded { by: *by, cost: &cost }).collect();
+        let bounded: Vec<_> = algorithms.all.iter().map(|by| Bounded { by: *by, cost: &cost }).collect();
         let algorithms: Vec<_> = bounded.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
         let said = verify_server_cert_signed_by_trust_anchor(certificate, &self.roots, chain, now, &algorithms);
         if said.is_err() && cost.load(Ordering::Relaxed) > SIGNATURES_MAX {
@@ -90,7 +105,7 @@ impl SignatureVerificationAlgorithm for Bounded<'_> {
     }
 }
 
-impl ServerCertVerifier for Trusted {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -99,10 +114,11 @@ impl ServerCertVerifier for Trusted {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(trusted) = &self.trusted else { return Ok(ServerCertVerified::assertion()) };
         let parsed = ParsedCertificate::try_from(certificate)?;
-        match self.verify_chain(&parsed, &candidates(certificate, chain), now) {
+        match trusted.verify_chain(&parsed, &candidates(certificate, chain), now, &self.algorithms) {
             // The dates were looked at before this was found.
-            Err(error) if is_an_authority(&error) && self.trusted.contains(certificate) => {
+            Err(error) if is_an_authority(&error) && trusted.certificates.contains(certificate) => {
                 if !may_serve(certificate) {
                     return Err(CertificateError::InvalidPurpose.into());
                 }
@@ -191,51 +207,6 @@ fn may_serve(certificate: &CertificateDer<'_>) -> bool {
     }
 }
 
-/// Takes any certificate.
-#[derive(Debug)]
-pub(super) struct Anybody(WebPkiSupportedAlgorithms);
-
-impl Anybody {
-    pub(super) fn new(algorithms: WebPkiSupportedAlgorithms) -> Anybody {
-        Anybody(algorithms)
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _chain: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        told_apart(verify_tls12_signature(message, certificate, signed, &self.0))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        told_apart(verify_tls13_signature(message, certificate, signed, &self.0))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,7 +280,7 @@ mod tests {
         for (own, key) in [(&second, &keys[0]), (&dear[0], &p384[0]), (&dear[1], &p384[0])] {
             roots.add(own.self_signed(key).expect("a root").der().clone()).expect("an authority");
         }
-        let trusted = Trusted::new(roots, vec![signed], algorithms);
+        let trusted = Verifier::trusting(roots, vec![signed], algorithms);
         let look = |leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]| {
             let before = LOOKED_AT.load(Ordering::Relaxed);
             let said = trusted.verify_server_cert(leaf, chain, &name, &[], UnixTime::now());
@@ -364,7 +335,7 @@ mod tests {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(trusted.clone()).expect("an authority");
-        let verifier = Trusted::new(roots, vec![trusted.clone()], provider.signature_verification_algorithms);
+        let verifier = Verifier::trusting(roots, vec![trusted.clone()], provider.signature_verification_algorithms);
         let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[version])
             .expect("a version")

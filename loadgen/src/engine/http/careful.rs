@@ -24,7 +24,7 @@ enum Part {
 /// A header line, for what a line that is folded into it makes of its value.
 #[derive(Clone, Copy, Debug)]
 struct Last {
-    header: Heeded,
+    header: KnownHeader,
     /// There was none of this name before.
     is_first: bool,
     /// It has no value so far.
@@ -36,7 +36,7 @@ struct Last {
 pub struct Head {
     pub facts: Facts,
     part: Part,
-    /// The header line before, if it is heeded.
+    /// The header line before, if it is a known one.
     last: Option<Last>,
     /// A line was folded: rare, and not to be learned.
     pub is_folded: bool,
@@ -165,7 +165,7 @@ impl Head {
                     return Err(self.too_many());
                 }
                 if self.part == Part::Headers {
-                    self.last = heeded(name).map(|header| note(&mut self.facts, header, value, expected));
+                    self.last = known_header(name).map(|header| note(&mut self.facts, header, value, expected));
                 }
             }
         }
@@ -250,9 +250,9 @@ fn field(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (!has_control(value)).then(|| (&text[..colon], trim(value)))
 }
 
-/// The headers that we heed.
+/// The headers that mean something to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heeded {
+pub enum KnownHeader {
     Token,
     Version,
     From,
@@ -261,17 +261,17 @@ pub enum Heeded {
     Connection,
 }
 
-/// Which of the heeded headers a name is, if any.
+/// Which of the known headers a name is, if any.
 #[inline]
-pub fn heeded(name: &[u8]) -> Option<Heeded> {
+pub fn known_header(name: &[u8]) -> Option<KnownHeader> {
     let is = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
     match name.len() {
-        4 => is(FROM).then_some(Heeded::From),
-        5 => is(TOKEN).then_some(Heeded::Token),
-        7 => is(VERSION).then_some(Heeded::Version),
-        10 => is("Connection").then_some(Heeded::Connection),
-        14 => is("Content-Length").then_some(Heeded::ContentLength),
-        17 => is("Transfer-Encoding").then_some(Heeded::TransferEncoding),
+        4 => is(FROM).then_some(KnownHeader::From),
+        5 => is(TOKEN).then_some(KnownHeader::Token),
+        7 => is(VERSION).then_some(KnownHeader::Version),
+        10 => is("Connection").then_some(KnownHeader::Connection),
+        14 => is("Content-Length").then_some(KnownHeader::ContentLength),
+        17 => is("Transfer-Encoding").then_some(KnownHeader::TransferEncoding),
         _ => None,
     }
 }
@@ -279,37 +279,37 @@ pub fn heeded(name: &[u8]) -> Option<Heeded> {
 const _: () = assert!(FROM.len() == 4 && TOKEN.len() == 5 && VERSION.len() == 7);
 
 #[inline]
-fn note(facts: &mut Facts, header: Heeded, value: &[u8], expected: &Token) -> Last {
+fn note(facts: &mut Facts, header: KnownHeader, value: &[u8], expected: &Token) -> Last {
     let mut is_empty = value.is_empty();
     let is_first = match header {
-        Heeded::Token => {
+        KnownHeader::Token => {
             let is_first = facts.token == TokenSeen::Missing;
             let right = is_first && expected.matches(value);
             facts.token = if right { TokenSeen::Right } else { TokenSeen::Other };
             is_first
         }
-        Heeded::Version => {
+        KnownHeader::Version => {
             let before = facts.version;
             facts.version = seen(before, value);
             before == Seen::Missing
         }
-        Heeded::From => {
+        KnownHeader::From => {
             let before = facts.from;
             facts.from = seen(before, value);
             before == Seen::Missing
         }
-        Heeded::ContentLength => {
+        KnownHeader::ContentLength => {
             let is_first = facts.length == Length::Missing;
             facts.length = if is_first { length(value) } else { Length::Repeated };
             is_first
         }
-        Heeded::TransferEncoding => {
+        KnownHeader::TransferEncoding => {
             let is_first = facts.coding == Coding::Missing;
             facts.coding = if is_first { coding(value) } else { Coding::Repeated };
             is_empty = elements(value).next().is_none();
             is_first
         }
-        Heeded::Connection => {
+        KnownHeader::Connection => {
             for option in elements(value) {
                 facts.close |= option.eq_ignore_ascii_case(b"close");
                 facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -322,23 +322,23 @@ fn note(facts: &mut Facts, header: Heeded, value: &[u8], expected: &Token) -> La
 
 /// The value of the header line before goes on. A value that has one already has a space in it now, which none of ours may.
 fn go_on(facts: &mut Facts, last: &mut Last, value: &[u8], expected: &Token) {
-    let is_list = last.header == Heeded::TransferEncoding;
+    let is_list = last.header == KnownHeader::TransferEncoding;
     // The second of its name is as wrong as it was.
     if !last.is_first || is_list && elements(value).next().is_none() {
         return;
     }
     match (last.header, last.is_empty) {
-        (Heeded::Token, true) if expected.matches(value) => facts.token = TokenSeen::Right,
-        (Heeded::Token, _) => facts.token = TokenSeen::Other,
-        (Heeded::Version, true) => facts.version = seen(Seen::Missing, value),
-        (Heeded::Version, false) => facts.version = Seen::Other,
-        (Heeded::From, true) => facts.from = seen(Seen::Missing, value),
-        (Heeded::From, false) => facts.from = Seen::Other,
-        (Heeded::ContentLength, true) => facts.length = length(value),
-        (Heeded::ContentLength, false) => facts.length = Length::Invalid,
-        (Heeded::TransferEncoding, true) => facts.coding = coding(value),
-        (Heeded::TransferEncoding, false) => facts.coding = Coding::Unknown,
-        (Heeded::Connection, _) => drop(note(facts, Heeded::Connection, value, expected)),
+        (KnownHeader::Token, true) if expected.matches(value) => facts.token = TokenSeen::Right,
+        (KnownHeader::Token, _) => facts.token = TokenSeen::Other,
+        (KnownHeader::Version, true) => facts.version = seen(Seen::Missing, value),
+        (KnownHeader::Version, false) => facts.version = Seen::Other,
+        (KnownHeader::From, true) => facts.from = seen(Seen::Missing, value),
+        (KnownHeader::From, false) => facts.from = Seen::Other,
+        (KnownHeader::ContentLength, true) => facts.length = length(value),
+        (KnownHeader::ContentLength, false) => facts.length = Length::Invalid,
+        (KnownHeader::TransferEncoding, true) => facts.coding = coding(value),
+        (KnownHeader::TransferEncoding, false) => facts.coding = Coding::Unknown,
+        (KnownHeader::Connection, _) => drop(note(facts, KnownHeader::Connection, value, expected)),
     }
     last.is_empty = false;
 }

@@ -7,7 +7,7 @@
 //! what the careful one rejects, and never says anything else about it.
 
 use super::bytes::has_control;
-use super::careful::{Heeded, heeded};
+use super::careful::{KnownHeader, known_header};
 use super::framing::{BodyKind, Response};
 use flowtest_contract::Token;
 use flowtest_contract::token::TOKEN_LEN;
@@ -68,7 +68,7 @@ struct Line {
     start: usize,
     /// The value, without white space around it.
     value: Span,
-    header: Option<Heeded>,
+    header: Option<KnownHeader>,
     /// The response, counted by the shape, at which the value changed last.
     changed_at: Option<u64>,
     is_free: bool,
@@ -190,7 +190,7 @@ impl Form {
 
     /// Cuts the head into what must be equal and what need not.
     fn cut(&mut self) {
-        let mut tokens = self.lines.iter().filter(|line| line.header == Some(Heeded::Token));
+        let mut tokens = self.lines.iter().filter(|line| line.header == Some(KnownHeader::Token));
         self.token_at = match (tokens.next(), tokens.next()) {
             (Some(line), None) if line.value.end - line.value.start == TOKEN_LEN => Some(line.value.start),
             _ => None,
@@ -229,7 +229,7 @@ fn split_lines(head: &[u8], lines: &mut Vec<Line>) {
             lines.push(Line {
                 start,
                 value: Span { start: value_start, end: value_start + value.len() },
-                header: heeded(&text[..colon]),
+                header: known_header(&text[..colon]),
                 changed_at: None,
                 is_free: false,
             });

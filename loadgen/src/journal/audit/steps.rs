@@ -580,7 +580,7 @@ mod tests {
     fn climbed() -> (Contest, BTreeMap<u32, Decided>) {
         let contest = Contest::from_toml(
             "name = \"climb\"\n[rules]\ntimeout = \"1s\"\n[[phase]]\nkind = \"breakpoint\"\nfor = \"36s\"\nstart = 300\n\
-             step = \"x1.5\"\nhold = \"5s\"\npass = { right = 0.995, p99 = \"50ms\" }\nmax = 60000\nconnections = 64\n\
+             step = \"x1.5\"\nhold = \"5s\"\npass = { verified = 0.995, p99 = \"50ms\" }\nmax = 60000\nconnections = 64\n\
              [policy]\nallow = [\"127.0.0.0/8\"]\n[[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:1\"\n\
              [[contestant]]\nname = \"bob\"\nendpoint = \"127.0.0.1:2\"\n",
         );

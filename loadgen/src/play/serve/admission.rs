@@ -16,13 +16,13 @@ use crate::admit::resolve::names::Names;
 use crate::admit::resolver::{self, Followed, News, Resolved, Resolver};
 use crate::admit::trust::ContestTrust;
 use crate::engine::index::{ContestantIndex, Key};
-use crate::engine::run::Clock;
 use crate::play::claims::{Claims, Naming};
 use flowtest_contest::address::comparable;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::names::HOUSE;
 use flowtest_contest::{Control, Policy};
 use flowtest_contract::rules::UtcUs;
+use flowtest_contract::utc_us;
 use flowtest_scoreboard::Prepared;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -311,7 +311,7 @@ impl AdmissionLoop {
         let held: Vec<(&str, Vec<(SocketAddr, UtcUs)>)> =
             self.inside.iter().map(|(contestant, inside)| (name(*contestant), inside.held())).collect();
         let playing: Vec<Holder<'_>> = held.iter().map(|(name, held)| Holder { name, held }).collect();
-        let now = Clock::now().utc_base;
+        let now = utc_us();
         let deadlines = self.control.timeline.deadlines_at(&self.control.contest, now);
         let terms = Terms::new(self.control.contest.rules, deadlines);
         let claims = &mut self.claims;
@@ -356,7 +356,7 @@ impl AdmissionLoop {
     /// after it was let in. An address that says another name, or none, waits to be let in anew.
     fn sample(&mut self) {
         let control = &self.control;
-        let now = Clock::now().utc_base;
+        let now = utc_us();
         let is_played =
             control.timeline.start_at.is_some_and(|start| start <= now) && control.timeline.pause_at(now).is_none();
         if control.halted || !is_played || !self.policy.ownership.is_asked_for() {
@@ -487,7 +487,7 @@ impl AdmissionLoop {
         message: String,
     ) {
         let prepared = Prepared {
-            at: Clock::now().utc_base,
+            at: utc_us(),
             generator: self.id.clone(),
             ready,
             verdicts: checked.outcome.as_ref().ok().and_then(ProbeReport::verdicts),
@@ -523,7 +523,7 @@ impl AdmissionLoop {
             return;
         }
         let prepared = Prepared {
-            at: Clock::now().utc_base,
+            at: utc_us(),
             addresses: inside.found.iter().map(SocketAddr::to_string).collect(),
             admitted: self.plays_at(contestant, &inside.endpoint),
             ..told.clone()
@@ -582,7 +582,7 @@ fn typed_at(control: &Control, name: &str) -> UtcUs {
 
 /// Since when whoever was let in has had its addresses: where Redis does not say it, since now.
 fn since_of(checked: &Checked) -> HashMap<SocketAddr, UtcUs> {
-    let now = Clock::now().utc_base;
+    let now = utc_us();
     checked.held.iter().map(|(address, since)| (*address, (*since).min(now))).collect()
 }
 

@@ -2,8 +2,8 @@
 
 use super::Controller;
 use super::round_runner::RoundRunner;
-use crate::engine::run::Clock;
 
+use flowtest_contract::utc_us;
 use flowtest_journal::free_bytes;
 use flowtest_scoreboard::generator::GeneratorHealth;
 
@@ -15,7 +15,7 @@ impl Controller {
         let validity = runner.map(RoundRunner::validity).unwrap_or_default();
         GeneratorHealth {
             id: self.home.id.clone(),
-            beat: Clock::now().utc_base,
+            beat: utc_us(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cores: self.home.cores.len() as u32,
             features: self.home.features.names().into_iter().map(str::to_owned).collect(),

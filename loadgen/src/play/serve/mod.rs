@@ -31,7 +31,6 @@ pub mod round_runner;
 
 use crate::Failed;
 use crate::admit::probe::{ProbeService, Settings};
-use crate::engine::run::Clock;
 use crate::observe::metrics::Doing;
 use crate::play::flags::Serve;
 use crate::play::run::finish_others;
@@ -39,8 +38,8 @@ use attempt::Attempt;
 use beside::Beside;
 use flowtest_contest::control::UnreadControl;
 use flowtest_contest::{Control, Policy, State};
-use flowtest_contract::RoundId;
 use flowtest_contract::rules::{Deadlines, UtcUs};
+use flowtest_contract::{RoundId, utc_us};
 use flowtest_journal::record::{self, Terms};
 use flowtest_scoreboard::clock::{ClockOffset, OFFSET_MAX_US};
 use flowtest_scoreboard::{Lease, Scoreboard, ScoreboardError};
@@ -264,7 +263,7 @@ impl Controller {
             // What else is wrong shows in what follows.
             Ok(()) | Err(_) => self.look_at_document(),
         };
-        let now = Clock::now().utc_base;
+        let now = utc_us();
         self.look_at_own_stop(now);
         if let Some((runner, asked)) = self.runner.as_ref().zip(asked) {
             runner.looked(asked);
@@ -284,7 +283,7 @@ impl Controller {
 
     fn look_at_document(&mut self) -> Option<ScoreboardError> {
         let read = self.scoreboard.read_control(&self.home.contest);
-        let now = Clock::now().utc_base;
+        let now = utc_us();
         let trouble = match read {
             Ok(Some(control)) => {
                 self.readings.note();

@@ -75,7 +75,7 @@ fn ladder(keys: &mut Map<String, Value>, breakpoint: &Breakpoint) -> Option<Valu
     keys.insert("start".into(), terms.start.into());
     keys.insert("step".into(), terms.step.to_string().into());
     keys.insert("hold".into(), duration(breakpoint.hold_us).into());
-    keys.insert("pass".into(), json!({ "right": terms.pass.verified, "p99": duration(terms.pass.p99_us) }));
+    keys.insert("pass".into(), json!({ "verified": terms.pass.verified, "p99": duration(terms.pass.p99_us) }));
     keys.insert("max".into(), terms.max.into());
     // Programs from before it was a key go on reading documents that do not use it.
     breakpoint.fleet_max.and_then(|most| keys.insert("fleet_max".into(), most.into()))
