@@ -6,6 +6,7 @@
 use super::{Entry, State};
 use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use flowtest_contract::RoundValidity;
+use flowtest_contract::text::grouped;
 use serde::Serialize;
 
 const US_PER_MS: u64 = 1_000;
@@ -180,6 +181,15 @@ impl ValidityFigures {
             valid_seconds: counts.valid_seconds,
             late_ms: counts.late_ms,
         }
+    }
+
+    /// How many seconds are scored, and for how long they were late, in words.
+    pub fn scored(&self) -> String {
+        let late = match self.late_ms {
+            0 => String::new(),
+            late_ms => format!(", which were late for {} ms in all", grouped(late_ms)),
+        };
+        format!("{} scored seconds{late}", grouped(self.seconds))
     }
 }
 
