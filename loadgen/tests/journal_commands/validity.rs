@@ -96,7 +96,12 @@ fn what_no_window_bears_is_found_and_so_is_what_the_batches_count_otherwise() {
         audits(&stage, &format!("4 4 800 {void}"), 0, "EQUAL");
         if void == 0 {
             audits(&stage, "4 4 800 0 40", 0, "EQUAL");
-            audits(&stage, "4 4 800 0 41", 4, "41 ms of them were late, and by its late windows and traces it was 0 to 40");
+            audits(
+                &stage,
+                "4 4 800 0 41",
+                4,
+                "41 ms of them were late, and by its late windows and traces it was 0 to 40",
+            );
         }
         audits(&stage, "4 4 800 7", 4, &format!("7 that are void, and its batches 800 and {void}"));
         audits(&stage, &format!("4 4 900 {void}"), 4, "it counts 900 requests that fell due");

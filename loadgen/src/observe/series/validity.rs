@@ -51,8 +51,7 @@ impl Judged {
 
     /// Which part of so long was not on plan. What counts as a second weighs as much as one, however short it was.
     fn off_plan_us(&self, weight_us: u64) -> u64 {
-        let ratio =
-            if self.state.open { self.entry.rate_ratio() } else { closed_ratio(self.length_us, self.late_us) };
+        let ratio = if self.state.open { self.entry.rate_ratio() } else { closed_ratio(self.length_us, self.late_us) };
         ratio.map_or(0, |ratio| ((1.0 - ratio) * weight_us as f64).round() as u64)
     }
 }
