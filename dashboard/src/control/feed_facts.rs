@@ -254,7 +254,10 @@ fn unsealed_since(control: Option<&Control>, carried: &Carried) -> Option<UtcUs>
 pub(super) const HOUSE_RESULTS: &str = "house";
 
 /// What the house had in sealed rounds, with the version of the setting.
-pub(super) async fn house_results(
+///
+/// # Errors
+/// Those of the database.
+pub async fn house_results(
     accounts: &Accounts,
 ) -> Result<(Option<u64>, BTreeMap<RoundId, HouseResult>), flowtest_accounts::Error> {
     let Some(setting) = accounts.setting(HOUSE_RESULTS).await? else { return Ok((None, BTreeMap::new())) };

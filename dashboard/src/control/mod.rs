@@ -53,4 +53,5 @@ pub use automation::Sealing;
 pub use controller::{Controller, Status};
 pub use document::{Conflict, Made};
 pub use error::{ChangeError, OpenError};
+pub use feed_facts::house_results;
 pub use link::{Link, LinkError};

@@ -1,6 +1,7 @@
 //! Files to take away. They hold what their reader may see, like every page.
 
 use crate::app::App;
+use crate::control::house_results;
 use crate::error::RequestError;
 use crate::handlers::asked::{audience, contestant};
 use crate::handlers::download::{Table, attach, instant, note, number, text};
@@ -69,7 +70,7 @@ pub async fn history_csv(req: &mut Request, depot: &mut Depot, res: &mut Respons
     table.send(res, "history.csv")
 }
 
-/// How much of each round is valid. Cells of what is not known are empty.
+/// How much of each round is valid, and what the house lost in it. Cells of what is not known are empty.
 #[handler]
 pub async fn rounds_csv(depot: &mut Depot, res: &mut Response) -> Result<(), RequestError> {
     let app = App::of(depot).clone();
@@ -86,8 +87,10 @@ pub async fn rounds_csv(depot: &mut Depot, res: &mut Response) -> Result<(), Req
         "valid",
         "ruling",
         "late_ms",
+        "house_failures",
     ];
     let mut table = Table::new(&head);
+    let (_, house) = house_results(&app.accounts).await?;
     for round in app.accounts.rounds().await? {
         let validity = round.validity();
         let of = |figure: fn(RoundValidity) -> u64| number(validity.map(figure));
@@ -104,6 +107,7 @@ pub async fn rounds_csv(depot: &mut Depot, res: &mut Response) -> Result<(), Req
             number(validity.map(|validity| validity.is_valid())),
             number(round.ruling),
             of(|validity| validity.late_ms),
+            number(house.get(&round.id).map(|house| house.failures)),
         ]);
     }
     note(&app, depot, "rounds").await?;

@@ -1,6 +1,7 @@
 //! The contest on one page that stands alone, as an organiser keeps it.
 
 use crate::app::App;
+use crate::control::house_results;
 use crate::error::RequestError;
 use crate::handlers::download::{attach, note};
 use crate::handlers::{convert, frame};
@@ -46,6 +47,7 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
     let stored = app.accounts.rounds().await?;
     let counted: Vec<&Round> = stored.iter().filter(|round| round.counts() && round.finished_at.is_some()).collect();
     let mut of_rounds: BTreeMap<UserKey, Vec<Option<i64>>> = BTreeMap::new();
+    let (_, house) = house_results(&app.accounts).await?;
     let mut rounds = Vec::new();
     for round in &stored {
         let results = app.accounts.results_of(round.id).await?;
@@ -56,7 +58,8 @@ pub async fn download(depot: &mut Depot, res: &mut Response) -> Result<(), Reque
                 line[index] = Some(result.points);
             }
         }
-        rounds.push(round_of(&app, round, &results, &users).await?);
+        let house_failures = house.get(&round.id).map(|house| house.failures);
+        rounds.push(ReportRound { house_failures, ..round_of(&app, round, &results, &users).await? });
     }
     let adjustments = app.accounts.adjustments().await?;
     let sums = app.feed.facts().adjustments.clone();
@@ -210,6 +213,7 @@ async fn round_of(
         phases: control.iter().flat_map(|control| control.contest.phases.iter().map(phase)).collect(),
         teams: results.iter().map(team).collect(),
         validity: round.validity(),
+        house_failures: None,
         ruling: round.ruling,
     })
 }

@@ -5,7 +5,7 @@
 
 use super::audience::Audience;
 use flowtest_contest::timeline::Timeline;
-use flowtest_contest::{Control, State};
+use flowtest_contest::{Contest, Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::{RoundId, RoundValidity, StreamId};
 use flowtest_scoreboard::{RoundTotals, SeenGenerator};
@@ -97,10 +97,10 @@ impl HeardValidity {
         if self.round.is_none() || self.round != control.round || self.is_untold {
             return;
         }
-        let timeline = &control.timeline;
+        let (contest, timeline) = (&control.contest, &control.timeline);
         let played: u64 = self.heard.values().map(|heard| heard.validity.seconds).fold(0, u64::saturating_add);
-        let missing = (timeline.shared_us(&control.contest, until) / SECOND_US).saturating_sub(played);
-        self.unplayed_seconds = if missing > slack(timeline, until) { missing } else { 0 };
+        let missing = shared_seconds(contest, timeline, until).saturating_sub(played);
+        self.unplayed_seconds = if missing > slack(contest, timeline, until) { missing } else { 0 };
     }
 
     /// Of all together. None: nobody has said anything, and nobody was to.
@@ -166,17 +166,39 @@ impl HeardValidity {
     }
 }
 
+/// How many seconds all shares together have until an instant. Behind the end its second is one for each of those who play then, or
+/// for nobody: generators count a second by what its middle is.
+fn shared_seconds(contest: &Contest, timeline: &Timeline, until: UtcUs) -> u64 {
+    let shared_us = |until| timeline.shared_us(contest, until);
+    let Some((start, end)) = timeline.start_at.zip(ended(contest, timeline, until)) else {
+        return shared_us(until) / SECOND_US;
+    };
+    let begun = UtcUs(end.0 - end.saturating_since(start) % SECOND_US);
+    let middle = begun.saturating_add(SECOND_US / 2);
+    let playing = shared_us(middle.saturating_add(1)) - shared_us(middle);
+    shared_us(begun) / SECOND_US + playing
+}
+
+/// When a round ended that is over at an instant.
+fn ended(contest: &Contest, timeline: &Timeline, until: UtcUs) -> Option<UtcUs> {
+    timeline.end_at(contest).filter(|end| *end <= until)
+}
+
 /// By how many seconds all counts together may differ from the length of the shares: one that begins or ends within a second
-/// has it or has it not, so that each edge is half a second. The first shares begin with the seconds themselves. The two edges
-/// of a pause are the same for all generators, and those of many pauses take as often as they give: together they differ by the
-/// root of their number (the deviation of one pause is the root of 1/6 of a second; this is more than three of them).
-fn slack(timeline: &Timeline, until: UtcUs) -> u64 {
+/// has it or has it not, so that each edge is half a second. The first shares begin with the seconds themselves, and the end of the
+/// round is counted as they count it, where phases before the last are whole seconds. The two edges of a pause are the same for all
+/// generators, and those of many pauses take as often as they give: together they differ by the root of their number (the deviation
+/// of one pause is the root of 1/6 of a second; this is more than three of them).
+fn slack(contest: &Contest, timeline: &Timeline, until: UtcUs) -> u64 {
     let begun = || timeline.splits.iter().take_while(|split| split.from < until).map(|split| &split.generators[..]);
     let changes = begun().zip(begun().skip(1)).map(|(before, after)| {
         let gone = before.iter().filter(|id| !after.contains(id)).count();
         gone + after.iter().filter(|id| !before.contains(id)).count()
     });
-    let ends = begun().last().map_or(0, <[String]>::len);
+    let mut before_last = contest.phases.iter().rev().skip(1);
+    let is_whole = before_last.all(|phase| phase.duration_us.is_multiple_of(SECOND_US));
+    let is_exact = is_whole && ended(contest, timeline, until).is_some();
+    let ends = if is_exact { 0 } else { begun().last().map_or(0, <[String]>::len) };
     let pauses = timeline.pauses.len();
     let paused = pauses.min((2 * pauses).isqrt() + 1) * begun().map(<[String]>::len).max().unwrap_or(0);
     ((changes.sum::<usize>() + ends).div_ceil(2) + paused) as u64
@@ -223,7 +245,6 @@ pub struct Causes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowtest_contest::Contest;
     use flowtest_contest::timeline::{Pause, Split};
     use flowtest_scoreboard::StreamState;
     use flowtest_testkit::documents::generator_health;
@@ -437,6 +458,37 @@ mod tests {
         let mut old = plays("g1", 1, RoundValidity::default());
         old.health.as_mut().expect("a health").takes_from = Some(UtcUs::EPOCH);
         assert_eq!(look(&mut HeardValidity::default(), &one, &[old], 999), Some(RoundValidity::default()));
+    }
+
+    #[test]
+    fn at_the_end_of_a_round_one_second_that_nobody_played_is_found() {
+        let unplayed = |control: &Control, seconds, until| {
+            let mut heard = HeardValidity::default();
+            heard.look(Some(control), &[plays("g1", 1, validity(seconds, seconds))], None, UtcUs::EPOCH);
+            heard.expect(control, until);
+            let valid = heard.sum().is_some_and(|sum| sum.is_valid());
+            (heard.unplayed_seconds, valid)
+        };
+        let at = |ms: u64| UtcUs(10 * SECOND + ms * 1_000);
+        let (one, five) = (alone(ROUND), control(ROUND, &["g1", "g2", "g3", "g4", "g5"]));
+        // Killed in the last second, and one of five three seconds before the end.
+        assert_eq!(unplayed(&one, 59, at(60_000)), (1, false));
+        assert_eq!(unplayed(&one, 60, at(60_000)), (0, true));
+        assert_eq!(unplayed(&five, 297, at(60_000)).0, 3);
+        // While it is played the newest second of each may be told or not.
+        assert_eq!([27, 26].map(|seconds| unplayed(&five, 5 * seconds + 2, at(27_999)).0), [0, 7]);
+        // Ended by a word: what is less than half of a second is none, and what is more is one.
+        let ended = |ms, seconds| {
+            let mut ended = five.clone();
+            ended.timeline.stopped_at = Some(at(ms));
+            unplayed(&ended, seconds, at(60_000)).0
+        };
+        assert_eq!([ended(10_400, 50), ended(10_400, 49), ended(10_600, 55), ended(10_600, 54)], [0, 1, 0, 1]);
+        // Where a warm-up ends within a second, each of them has it or has it not.
+        let mut warm = five.clone();
+        warm.contest.phases.insert(0, warm.contest.phases[0].clone());
+        (warm.contest.phases[0].duration_us, warm.contest.phases[0].scored) = (10_400_000, false);
+        assert_eq!([295, 294].map(|seconds| unplayed(&warm, seconds, at(70_400)).0), [0, 4]);
     }
 
     #[test]

@@ -167,6 +167,10 @@ fn finished(after: &Value, names: &Names) -> Vec<Change> {
         })
         .collect();
     let validity = &after["validity"];
+    // Rounds of before 0.3 do not say it.
+    if let Some(late_ms) = validity["late_ms"].as_u64().filter(|late_ms| *late_ms > 0) {
+        lines.insert(0, line("late in all".to_owned(), format!("{} ms", format::count(late_ms))));
+    }
     for (what, part, whole) in [("valid seconds", "valid_seconds", "seconds"), ("void requests", "void", "due")] {
         if let (Some(part), Some(whole)) = (validity[part].as_u64(), validity[whole].as_u64()) {
             lines.insert(0, line(what.to_owned(), format!("{} of {}", format::count(part), format::count(whole))));
@@ -374,6 +378,14 @@ mod tests {
                 "",
                 "{\"name\":\"alice\",\"disabled\":false,\"hidden\":false,\"role\":\"staff\"}",
                 "made the account Alice | name:  -> alice | role:  -> staff",
+            ),
+            (
+                "round.finish",
+                "round:ab",
+                "\"draining\"",
+                "{\"state\":\"sealed\",\"points\":[],\"validity\":{\"seconds\":60,\"valid_seconds\":59,\"due\":12000,\"void\":0,\
+                 \"late_ms\":1000}}",
+                "sealed round 2 | void requests:  -> 0 of 12,000 | valid seconds:  -> 59 of 60 | late in all:  -> 1,000 ms",
             ),
             (
                 "round.finish",

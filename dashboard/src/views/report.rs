@@ -65,6 +65,8 @@ pub struct ReportRound {
     pub teams: Vec<ReportTeam>,
     /// None: nobody knows.
     pub validity: Option<RoundValidity>,
+    /// What the platform's own contestant lost; `None` without one.
+    pub house_failures: Option<u64>,
     pub ruling: Option<Ruling>,
 }
 

@@ -1007,6 +1007,7 @@ fn report() -> ReportPage {
             phases: vec!["10:00 at 200 to 4000 a second, 64 connections".into()],
             teams: standings().into_iter().map(report_team).collect(),
             validity: Some(NOT_VALID),
+            house_failures: Some(20_412),
             ruling: Some(Ruling::Void),
         }],
         adjustments: vec![ReportAdjustment {

@@ -199,8 +199,17 @@ async fn a_sealed_round_that_is_not_valid_is_asked_about_until_the_word_is_given
     assert_eq!(results[0].points, 10, "it stays in the record");
     ada.get("/export/standings.csv").await.says(",\"round 1: voided by the organiser, counts nothing\"\n");
     ada.get("/export/standings.json").await.says("\"rounds_not_valid\":[{\"number\":1,\"ruling\":\"void\"}]");
-    ada.get("/export/rounds.csv").await.says(",1200,1141,60000,1234,false,void,9000\n");
-    ada.get("/report.html").await.says("<b>Not valid.</b>").says("Ruling: voided by the organiser");
+    ada.get("/export/rounds.csv")
+        .await
+        .says(",late_ms,house_failures\n")
+        .says(",1200,1141,60000,1234,false,void,9000,\n");
+    let report = ada.get("/report.html").await;
+    lacks(report.says("<b>Not valid.</b>").says("Ruling: voided by the organiser"), "The house lost");
+    // Where there was a house target, what it lost stands beside.
+    let house = format!("{{\"{ROUND}\":{{\"points\":7,\"failures\":1500,\"void\":2}}}}");
+    site.app.accounts.put_setting("house", None, &house, &Actor::program(), utc_us()).await.expect("it is kept");
+    ada.get("/export/rounds.csv").await.says(",false,void,9000,1500\n");
+    ada.get("/report.html").await.says("count for nobody. The house lost 1,500. Ruling:");
     // Who was wrong says it again, and why.
     bea.follow("/setting/round/ruling", &word("count")).await.says("A reason has 1 to 200 characters");
     let again = [word("count"), [("reason", "the house lost nothing"), ("", "")]].concat();

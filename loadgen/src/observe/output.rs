@@ -171,10 +171,11 @@ impl Output {
         self.expose(look);
     }
 
-    /// How much of what is scored so far is valid; seconds in which a worker stands still are not.
+    /// How much of what is scored so far is valid; seconds in which a worker stands still are not, and count as wholly late.
     pub fn validity(&self) -> RoundValidity {
-        let told = self.series.validity().counts();
-        RoundValidity { seconds: told.seconds + self.standing, ..told }
+        let mut told = self.series.validity().counts();
+        told.add(RoundValidity::unplayed(self.standing));
+        told
     }
 
     /// The same of seconds that are closed, which do not change any more.
@@ -343,17 +344,22 @@ mod tests {
         assert!(outputs.prepare().unwrap_err().to_string().contains("cannot be taken"));
     }
 
-    /// What a generator's health tells of a run of one phase, its seconds that are not valid and the ratio of the newest, and what
-    /// the summary says of the same seconds. Each second has a thousand requests. `late`: how many of them are late from the second
-    /// one on, and for how many microseconds its turns are.
-    fn told(load: Load, scored: bool, length_ms: u64, late: (u64, u64)) -> ([u64; 2], Option<f64>) {
+    /// A run of one phase that has counted nothing yet.
+    fn opened(load: Load, scored: bool, length_ms: u64) -> (Arc<Plan>, Output, Block) {
         let end = PlanInstant::from_ns(length_ms * NS_PER_SECOND / 1_000);
         let phase = Phase { start: PlanInstant::START, end, load, connections: 1, scored };
         let plan = Arc::new(Plan { phases: [phase].into(), ..Plan::default() });
         let flags = Outputs { quiet: true, ..Outputs::default() };
-        let mut output =
-            flags.prepare().and_then(|prepared| prepared.open(&plan, Title::Stress)).expect("it is opened");
-        let mut sums = Block { scored: vec![Counts::default()], unscored: vec![Counts::default()], ..Block::default() };
+        let output = flags.prepare().and_then(|prepared| prepared.open(&plan, Title::Stress)).expect("it is opened");
+        let sums = Block { scored: vec![Counts::default()], unscored: vec![Counts::default()], ..Block::default() };
+        (plan, output, sums)
+    }
+
+    /// What a generator's health tells of a run of one phase, its seconds that are not valid and the ratio of the newest, and what
+    /// the summary says of the same seconds. Each second has a thousand requests. `late`: how many of them are late from the second
+    /// one on, and for how many microseconds its turns are.
+    fn told(load: Load, scored: bool, length_ms: u64, late: (u64, u64)) -> ([u64; 2], Option<f64>) {
+        let (plan, mut output, mut sums) = opened(load, scored, length_ms);
         let (mut at_ms, mut health) = (0, 0);
         while at_ms < length_ms {
             let step_ms = (length_ms - at_ms).min(1_000);
@@ -388,5 +394,18 @@ mod tests {
         assert_eq!(told(open, false, 2_000, (20, 0)), ([0, 0], Some(0.98)));
         // What is left of a second at the end belongs to the one before it.
         assert_eq!(told(open, true, 1_400, (5, 0)).0, [0, 0]);
+    }
+
+    #[test]
+    fn a_second_in_which_a_worker_stands_is_told_as_late_all_through() {
+        let (plan, mut output, sums) = opened(Load::Open(Ramp::per_second(1_000, 1_000)), true, 60_000);
+        let at = |tenths: u64| RunInstant::from_ns(tenths * NS_PER_SECOND / 10);
+        let look = |now, until| Look { now, until, attended: now, sums: &sums, cpu_us: None, late_us: 0 };
+        output.show(&plan, look(at(590), at(590)));
+        assert_eq!(output.validity(), RoundValidity { seconds: 59, valid_seconds: 59, ..RoundValidity::default() });
+        // It tells nothing any more, and this may be the last word: one second of sixty is lost, and that is too much.
+        output.show(&plan, Look { attended: at(590), ..look(at(605), at(590)) });
+        let lost = RoundValidity { seconds: 60, valid_seconds: 59, late_ms: 1_000, ..RoundValidity::default() };
+        assert!(output.validity() == lost && !lost.is_valid(), "{:?}", output.validity());
     }
 }

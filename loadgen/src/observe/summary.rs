@@ -420,10 +420,9 @@ impl Summary {
     }
 
     fn write_validity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ValidityFigures { valid, seconds, valid_seconds, .. } = self.validity;
-        let figure = format!("{} s", grouped(valid_seconds));
-        let word = if valid { "" } else { "; NOT VALID: the generator was too slow for its plan" };
-        writeln!(f, "  valid      {figure:>14}   of {} scored seconds{word}", grouped(seconds))?;
+        let figure = format!("{} s", grouped(self.validity.valid_seconds));
+        let word = if self.validity.valid { "" } else { "; NOT VALID: the generator was too slow for its plan" };
+        writeln!(f, "  valid      {figure:>14}   of {}{word}", self.validity.scored())?;
         if let Some(house) = &self.house {
             // Taken away again where standard output is no terminal.
             let colour = if house.is_clean() { "\x1b[32m" } else { "\x1b[31m" };
@@ -500,6 +499,24 @@ mod tests {
         let features = Features { no_sqarray: true, min_wait: true };
         let progress = Progress { now: at(11), until: at(11), attended: at(0), sums, workers: Vec::new(), features };
         assert_eq!(Summary::of(&plan, &progress, true).total.duration_s, 4.0);
+    }
+
+    #[test]
+    fn how_long_seconds_were_late_stands_beside_them() {
+        let (plan, sums) = (Plan::default(), Block::default());
+        let at = RunInstant::START;
+        let features = Features { no_sqarray: true, min_wait: true };
+        let progress = Progress { now: at, until: at, attended: at, sums, workers: Vec::new(), features };
+        let mut summary = Summary::of(&plan, &progress, false);
+        let late = ValidityFigures { valid: false, closed_ratio: None, seconds: 60, valid_seconds: 59, late_ms: 1_000 };
+        for (figures, line) in [
+            (late, "59 s   of 60 scored seconds, which were late for 1,000 ms in all; NOT VALID: "),
+            (ValidityFigures { valid: true, valid_seconds: 60, late_ms: 0, ..late }, "60 s   of 60 scored seconds\n"),
+        ] {
+            summary.validity = figures;
+            assert!(summary.to_string().contains(line), "{summary}");
+            assert_eq!(serde_json::to_value(&summary).expect("JSON")["late_ms"], figures.late_ms);
+        }
     }
 
     #[test]

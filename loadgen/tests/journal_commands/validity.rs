@@ -72,7 +72,12 @@ fn a_generator_that_calls_seconds_valid_in_which_it_stood_still_is_found() {
         audits(&stage, "4 4 800 0", 4, "4 of 4 scored seconds are valid: 3 of them were not");
         audits(&stage, "8 4 800 0", 4, "it counts 8 scored seconds, and its plan has 4");
         audits(&stage, "4 5 800 0", 4, "5 of 4 scored seconds are valid: more than there were");
+        // For how long they were late, where it is said: three gaps of 300 ms, and no more than 10 ms of a second that is valid.
         audits(&stage, "4 1 800 0 3000", 0, "1 of 4 scored seconds are valid");
+        audits(&stage, "4 1 800 0 900", 0, "1 of 4 scored seconds are valid");
+        for late_ms in [0, 600, 999_999] {
+            audits(&stage, &format!("4 1 800 0 {late_ms}"), 4, &format!("it says that {late_ms} ms of them were late"));
+        }
         audits(&stage, "4 1 800", 4, "is no five counts");
         let report = stage.run("audit", &["--json", "-"]).exits(4).json();
         let stream = &report["rounds"][0]["streams"][0];
@@ -89,6 +94,15 @@ fn what_no_window_bears_is_found_and_so_is_what_the_batches_count_otherwise() {
         let stage = Stage::new([played]);
         stage.run("rebuild", &[]).exits(0);
         audits(&stage, &format!("4 4 800 {void}"), 0, "EQUAL");
+        if void == 0 {
+            audits(&stage, "4 4 800 0 40", 0, "EQUAL");
+            audits(
+                &stage,
+                "4 4 800 0 41",
+                4,
+                "41 ms of them were late, and by its late windows and traces it was 0 to 40",
+            );
+        }
         audits(&stage, "4 4 800 7", 4, &format!("7 that are void, and its batches 800 and {void}"));
         audits(&stage, &format!("4 4 900 {void}"), 4, "it counts 900 requests that fell due");
         if void == 0 {

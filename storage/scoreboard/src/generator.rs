@@ -316,7 +316,7 @@ impl Scoreboard {
 pub(crate) mod tests {
     use super::*;
 
-    /// What an idle generator in a round writes, and what one of before 0.3 wrote.
+    /// What a generator in a round writes, and what one of before 0.3 wrote.
     const GOLDEN: &str = include_str!("../tests/golden/generator-2.json");
     const OLDER: &str = include_str!("../tests/golden/generator-1.json");
 
@@ -327,9 +327,15 @@ pub(crate) mod tests {
 
     #[test]
     fn what_generators_write_stays_as_it_is() {
-        assert_eq!(health("g1", UtcUs(5)).to_json(), GOLDEN.trim_end());
+        let newest = health("g1", UtcUs(5));
+        assert_eq!(newest.to_json(), GOLDEN.trim_end());
+        // No figure is what it would be where nobody read it.
+        let busy_with = BusyWith { contestant: "alice".to_owned(), time_percent: 72, requests_percent: 5 };
+        assert_eq!((newest.validity.late_ms, newest.busy_with.as_ref()), (420, Some(&busy_with)));
+        // An older one says neither.
         let older = GeneratorHealth::from_json(OLDER.as_bytes(), "g1").expect("it is read");
-        assert_eq!(older.to_json(), GOLDEN.trim_end());
+        let validity = RoundValidity { late_ms: 0, ..newest.validity };
+        assert_eq!(older, GeneratorHealth { validity, busy_with: None, ..newest });
     }
 
     #[test]

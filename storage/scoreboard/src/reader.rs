@@ -154,8 +154,8 @@ impl<'a> Reading<'a, '_> {
             }
             Some(RoundField::Abandoned(id)) => self.stream(id).abandoned = true,
             Some(RoundField::Validity(id)) => {
-                let validity = read_validity(text).ok_or_else(|| wrong(&"it is no five counts"))?;
-                self.stream(id).validity = Some(validity);
+                let said = read_validity(text).ok_or_else(|| wrong(&"it is no five counts"))?;
+                self.stream(id).validity = Some(said.counts);
             }
             Some(RoundField::Streams | RoundField::Part(_) | RoundField::HistogramPart(_) | RoundField::Span(..)) => {}
             Some(RoundField::Row(stream, contestant)) => {
@@ -202,19 +202,25 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-/// How much of a stream is valid, as its field in Redis has it: seconds, valid ones, due, void, and how long was late, which a
-/// generator of before 0.3 does not say. None: it is no such text.
-pub fn read_validity(text: &str) -> Option<RoundValidity> {
+/// How much of a stream is valid, as its generator says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaidValidity {
+    pub counts: RoundValidity,
+    /// For how long its seconds were late; `None` of a generator, or functions, of before 0.3, whose counts have 0 of it.
+    pub late_ms: Option<u64>,
+}
+
+/// The same as its field in Redis has it: seconds, valid ones, due, void, and how long was late, which may be left out. None: it is no
+/// such text.
+pub fn read_validity(text: &str) -> Option<SaidValidity> {
     let counts: Option<Vec<u64>> = text.split(' ').map(row::parse_count).collect();
-    match counts?[..] {
-        [seconds, valid_seconds, due, void] => {
-            Some(RoundValidity { seconds, valid_seconds, due, void, ..RoundValidity::default() })
-        }
-        [seconds, valid_seconds, due, void, late_ms] => {
-            Some(RoundValidity { seconds, valid_seconds, due, void, late_ms })
-        }
-        _ => None,
-    }
+    let (seconds, valid_seconds, due, void, late_ms) = match counts?[..] {
+        [seconds, valid_seconds, due, void] => (seconds, valid_seconds, due, void, None),
+        [seconds, valid_seconds, due, void, late_ms] => (seconds, valid_seconds, due, void, Some(late_ms)),
+        _ => return None,
+    };
+    let counts = RoundValidity { seconds, valid_seconds, due, void, late_ms: late_ms.unwrap_or_default() };
+    Some(SaidValidity { counts, late_ms })
 }
 
 fn not_counted(field: &str, cause: &dyn Display) -> String {

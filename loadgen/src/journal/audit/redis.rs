@@ -4,11 +4,11 @@
 use flowtest_contest::State;
 use flowtest_contest::breakpoint::Decision;
 use flowtest_contract::rules::UtcUs;
-use flowtest_contract::{RoundId, RoundValidity, Row, StreamId};
+use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::stream::StreamFolder;
 use flowtest_scoreboard::connection::Connection;
 use flowtest_scoreboard::keys::{self, RoundField};
-use flowtest_scoreboard::reader::read_validity;
+use flowtest_scoreboard::reader::{SaidValidity, read_validity};
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ pub struct HeldStream {
     /// Rows, or histograms, too many for one command are being put just now.
     pub in_parts: bool,
     /// How much of what it scored is valid, as its generator says.
-    pub validity: Option<RoundValidity>,
+    pub validity: Option<SaidValidity>,
     pub rows: BTreeMap<String, Row>,
     /// Histograms beside the rows, as they were found.
     spans: Vec<(String, usize, Vec<u8>)>,

@@ -249,8 +249,8 @@ impl StreamLine {
             invalid_most: stream.seconds.map(|proved| proved.invalid_most.min(proved.seconds)),
             redis_seq: in_redis.and_then(|held| held.seq),
             redis_ended: in_redis.map(|held| held.end.is_some()),
-            redis_seconds: in_redis.and_then(|held| held.validity).map(|word| word.seconds),
-            redis_valid_seconds: in_redis.and_then(|held| held.validity).map(|word| word.valid_seconds),
+            redis_seconds: in_redis.and_then(|held| held.validity).map(|word| word.counts.seconds),
+            redis_valid_seconds: in_redis.and_then(|held| held.validity).map(|word| word.counts.valid_seconds),
         }
     }
 }

@@ -208,11 +208,12 @@ impl Notes {
 
     /// Whether what the generator says of its seconds can be so, by the stream's own records.
     fn validity(&mut self, stream: &Stream, held: &HeldStream) {
-        let (Some(proved), Some(word)) = (stream.seconds, held.validity) else { return };
+        let (Some(proved), Some(told)) = (stream.seconds, held.validity) else { return };
+        let word = told.counts;
         let id = stream.folder.stream;
         let said = format!("stream {id} says that {} of {} scored seconds are valid", word.valid_seconds, word.seconds);
         let is_whole = stream.standing == StreamStanding::Ended && held.end.is_some();
-        let wrong = proved.wrong(word, is_whole);
+        let wrong = proved.wrong(told, is_whole);
         for why in &wrong {
             let finding = self.note(Kind::Validity, true, Some(id), format!("{said}: {why}"));
             (finding.journal, finding.other) = (Some(proved.invalid_least), Some(word.invalid_seconds()));

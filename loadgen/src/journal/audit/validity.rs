@@ -20,6 +20,7 @@ use flowtest_journal::record::{
     ArchivedBatch, ArchivedEntry, ArchivedLate, ArchivedStart, ArchivedTraces, LateCause, tally_of,
 };
 use flowtest_journal::stream::{Group, Record};
+use flowtest_scoreboard::reader::SaidValidity;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -28,6 +29,8 @@ const SECOND_US: u64 = 1_000_000;
 const WAIT_US: u64 = 10_000;
 /// A second of which more than this was taken away, in thousandths, is certainly not valid: five times of what is let pass.
 const CERTAIN_PERMILLE: u64 = 50;
+/// For so long a second may be late that is valid.
+const LATE_MS_VALID: u64 = 1_000 - RoundValidity::PERMILLE_MIN;
 /// What lies nearer than this to an end of its second may have been counted in the one beside it.
 const MARGIN_US: u64 = 200_000;
 /// So many seconds around a late window may not be valid by it, and those of a timeout behind it, in which what it made void ends:
@@ -98,6 +101,8 @@ pub struct ProvedSeconds {
     /// How many of them are not valid, at the least and at the most.
     pub invalid_least: u64,
     pub invalid_most: u64,
+    /// For how long those were late that certainly are not valid, at the least.
+    late_ms_least: u64,
     /// What fell due and what is void, at the least and at the most.
     pub due: (u64, u64),
     pub void: (u64, u64),
@@ -261,11 +266,17 @@ impl Seconds {
             // Whoever hears of a pause too late plays on.
             let is_scored = load.is_some_and(|load| load.is_scored) || second.due[1] > 0;
             proved.seconds += u64::from(is_scored);
-            let is_late = load.filter(|load| load.is_scored).is_some_and(|load| match load.is_open {
-                true => self.due_near(number).is_some_and(|due| is_certain(second.taken, due)),
-                false => self.workers > 0 && is_certain(second.late_us, self.workers * SECOND_US),
-            });
-            proved.invalid_least += u64::from(is_late);
+            let Some(load) = load.filter(|load| load.is_scored) else { continue };
+            let (late, of) = match load.is_open {
+                true => (second.taken, self.due_near(number).unwrap_or_default()),
+                false => (second.late_us, self.workers * SECOND_US),
+            };
+            let late_permille = late.saturating_mul(1_000).checked_div(of).unwrap_or_default().min(1_000);
+            if late_permille > CERTAIN_PERMILLE {
+                proved.invalid_least += 1;
+                // A thousandth of a second.
+                proved.late_ms_least += late_permille;
+            }
         }
         proved.invalid_most = self.near_seconds();
         for (number, second) in &self.seconds {
@@ -298,16 +309,12 @@ impl Seconds {
     }
 }
 
-/// So much of a second was taken away that it is certainly not valid.
-fn is_certain(taken: u64, of: u64) -> bool {
-    taken.saturating_mul(1_000) > of.saturating_mul(CERTAIN_PERMILLE)
-}
-
 impl ProvedSeconds {
     /// What of a generator's word cannot be so, each as a clause. `is_whole`: its word is of all that the stream has counted, and
     /// no late window is missing.
-    pub(super) fn wrong(&self, word: RoundValidity, is_whole: bool) -> Vec<String> {
+    pub(super) fn wrong(&self, said: SaidValidity, is_whole: bool) -> Vec<String> {
         let mut wrong = Vec::new();
+        let word = said.counts;
         let RoundValidity { seconds, valid_seconds, due, void, .. } = word;
         if valid_seconds > seconds {
             wrong.push("more than there were".to_owned());
@@ -316,13 +323,22 @@ impl ProvedSeconds {
             wrong.push(format!("it counts {seconds} scored seconds, and its plan has {}", self.seconds));
         }
         // Looks that are far apart may have made one of two seconds.
-        let least = self.invalid_least - self.invalid_least / 10;
-        if valid_seconds + least > self.seconds + self.slack {
+        let but_tenth = |count: u64| count - count / 10;
+        if valid_seconds + but_tenth(self.invalid_least) > self.seconds + self.slack {
             wrong
                 .push(format!("{} of them were not, by its late windows and traces, at the least", self.invalid_least));
         }
         if is_whole && word.invalid_seconds() > self.invalid_most {
             wrong.push(format!("no more than {} lie near a late window", self.invalid_most));
+        }
+        if let Some(late_ms) = said.late_ms.filter(|_| is_whole) {
+            let least = if self.is_of_all(word) { but_tenth(self.late_ms_least) } else { 0 };
+            let most = (self.invalid_most.saturating_mul(1_000)).saturating_add(seconds.saturating_mul(LATE_MS_VALID));
+            if late_ms < least || late_ms > most {
+                wrong.push(format!(
+                    "it says that {late_ms} ms of them were late, and by its late windows and traces it was {least} to {most}"
+                ));
+            }
         }
         let range =
             |(least, most): (u64, u64)| if least == most { most.to_string() } else { format!("{least} to {most}") };

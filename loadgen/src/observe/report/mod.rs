@@ -171,7 +171,7 @@ impl ReportPage<'_> {
         figures.push(figure(
             "validity",
             if validity.valid { "valid" } else { "NOT VALID" }.to_owned(),
-            format!("{} of {} scored seconds", grouped(validity.valid_seconds), grouped(validity.seconds)),
+            format!("{} of {}", grouped(validity.valid_seconds), validity.scored()),
         ));
         if let Some(ratio) = total.rate_ratio {
             figures.push(figure(

@@ -179,6 +179,7 @@ fn every_contestant_has_all_its_curves_and_its_table() {
     assert_eq!(page.matches("<tr class=\"not-valid\">").count(), 4, "the seventh second, of all and of each");
     assert_eq!(page.matches("class=\"mark").count(), charts * 2, "both deadlines in every chart");
     assert!(page.contains("phase 1, not scored") && page.contains("0.9500"));
+    assert!(page.contains("7 of 8 scored seconds, which were late for 50 ms in all"));
 }
 
 #[test]

@@ -6,9 +6,11 @@
 use super::{Entry, State};
 use crate::engine::block::{Meter, RATE_RATIO_MIN, rate_ratio};
 use flowtest_contract::RoundValidity;
+use flowtest_contract::text::grouped;
 use serde::Serialize;
 
 const US_PER_MS: u64 = 1_000;
+const SECOND_US: u64 = 1_000_000;
 
 /// What is scored of a run, or of some seconds of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,12 +49,10 @@ impl Judged {
         is_valid(self.state, &self.entry, self.length_us, self.late_us)
     }
 
-    /// How much of it was not on plan.
-    fn off_plan_us(&self) -> u64 {
-        match self.state.open {
-            true => self.entry.rate_ratio().map_or(0, |ratio| ((1.0 - ratio) * self.length_us as f64).round() as u64),
-            false => self.late_us,
-        }
+    /// Which part of so long was not on plan. What counts as a second weighs as much as one, however short it was.
+    fn off_plan_us(&self, weight_us: u64) -> u64 {
+        let ratio = if self.state.open { self.entry.rate_ratio() } else { closed_ratio(self.length_us, self.late_us) };
+        ratio.map_or(0, |ratio| ((1.0 - ratio) * weight_us as f64).round() as u64)
     }
 }
 
@@ -81,7 +81,7 @@ impl Validity {
             self.closed_us += length_us;
             self.closed_late_us += judged.late_us;
         }
-        self.late_us += judged.off_plan_us();
+        self.late_us += judged.off_plan_us(if is_second { SECOND_US } else { length_us });
         self.last = Some(judged).filter(|_| is_second);
     }
 
@@ -95,7 +95,7 @@ impl Validity {
     /// The last second had this as well. Whether it is not valid any more.
     fn amend(&mut self, more: &Entry, late_us: u64) -> bool {
         let Some(mut last) = self.last else { return false };
-        let (was_valid, off_plan_us) = (last.is_valid(), last.off_plan_us());
+        let (was_valid, off_plan_us) = (last.is_valid(), last.off_plan_us(SECOND_US));
         let late_us = late_us.min(last.length_us - last.late_us);
         if last.state.open {
             last.entry.add_counts(more);
@@ -104,7 +104,7 @@ impl Validity {
             last.late_us += late_us;
             self.closed_late_us += late_us;
         }
-        self.late_us = self.late_us - off_plan_us + last.off_plan_us();
+        self.late_us = self.late_us - off_plan_us + last.off_plan_us(SECOND_US);
         self.last = Some(last);
         let is_spoiled = was_valid && !last.is_valid();
         self.valid_seconds -= u64::from(is_spoiled);
@@ -123,8 +123,8 @@ impl Validity {
         RoundValidity { seconds, valid_seconds, due, void, late_ms: late_us / US_PER_MS }
     }
 
-    /// Whether all of it together was what the plan asked for, weighed by requests and by time: of steps, which are too short to be
-    /// judged by their seconds.
+    /// Whether all of it together was what the plan asked for, weighed by requests and by time: of a run beside its seconds, and of
+    /// steps, which are too short to be judged by theirs.
     pub fn is_on_plan(&self) -> bool {
         suffices(self.rate_ratio()) && suffices(self.closed_ratio())
     }
@@ -158,23 +158,37 @@ fn closed_ratio(length_us: u64, late_us: u64) -> Option<f64> {
 /// As the results tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ValidityFigures {
-    /// Whether the run is valid.
+    /// Whether the run is valid: by its seconds, as a round is, and by both ratios, so that none below 0.99 is told beside it. Seconds
+    /// alone would let a short phase be lost beside a long one, and a peak beside hours of little.
     pub valid: bool,
     /// The share of time of closed phases in which no turn came late; null without any.
     pub closed_ratio: Option<f64>,
     /// Scored seconds, and those of them that are valid.
     pub seconds: u64,
     pub valid_seconds: u64,
+    /// For how long all those seconds were not on plan.
+    pub late_ms: u64,
 }
 
 impl ValidityFigures {
     pub fn new(validity: &Validity) -> ValidityFigures {
+        let counts = validity.counts();
         ValidityFigures {
-            valid: validity.counts().is_valid(),
+            valid: counts.is_valid() && validity.is_on_plan(),
             closed_ratio: validity.closed_ratio(),
-            seconds: validity.seconds,
-            valid_seconds: validity.valid_seconds,
+            seconds: counts.seconds,
+            valid_seconds: counts.valid_seconds,
+            late_ms: counts.late_ms,
         }
+    }
+
+    /// How many seconds are scored, and for how long they were late, in words.
+    pub fn scored(&self) -> String {
+        let late = match self.late_ms {
+            0 => String::new(),
+            late_ms => format!(", which were late for {} ms in all", grouped(late_ms)),
+        };
+        format!("{} scored seconds{late}", grouped(self.seconds))
     }
 }
 
@@ -182,8 +196,6 @@ impl ValidityFigures {
 mod tests {
     use super::*;
     use crate::observe::series::RoundPart;
-
-    const SECOND_US: u64 = 1_000_000;
 
     fn state(open: bool) -> State {
         State { part: RoundPart::Phase(0), scored: true, open }
@@ -238,15 +250,18 @@ mod tests {
 
     #[test]
     fn a_run_is_valid_by_its_seconds_by_what_is_void_and_as_a_whole() {
-        let of = |seconds: &[(bool, Entry, u64)]| {
+        let judged = |seconds: &[(bool, Entry, u64)]| {
             let mut validity = Validity::default();
             seconds.iter().for_each(|(open, entry, late_us)| {
                 validity.add(state(*open), entry, SECOND_US, *late_us, true);
             });
-            // What pages and rulings say by the counts is what the command says.
-            let figures = ValidityFigures::new(&validity);
-            assert_eq!(figures.valid, validity.counts().is_valid());
-            figures.valid
+            (ValidityFigures::new(&validity).valid, validity.counts().is_valid())
+        };
+        let of = |seconds: &[(bool, Entry, u64)]| {
+            // Where all seconds are alike, what pages and rulings say by the counts is what the command says.
+            let (valid, by_counts) = judged(seconds);
+            assert_eq!(valid, by_counts);
+            valid
         };
         let (good, late) = ((true, entry(1_000, 0, 0), 0), (true, entry(1_000, 0, 20), 0));
         assert!(of(&[]), "nothing was asked for");
@@ -265,6 +280,24 @@ mod tests {
         // A closed phase, whose turns were on time, of which a tenth is void; and one whose turns were not.
         assert!(!of(&[(false, entry(1_000, 100, 0), 0); 10]));
         assert!(!of(&[(false, entry(1_000, 0, 0), 20_000); 10]));
+        // A hundredth of the seconds was lost, and it was all of the open phase, or nearly all of the requests.
+        assert_eq!(judged(&[vec![quiet; 600], vec![lost; 6]].concat()), (false, true));
+        let (few, peak) = ((true, entry(100, 0, 0), 0), (true, entry(100_000, 0, 100_000), 0));
+        assert_eq!(judged(&[vec![few; 990], vec![peak; 10]].concat()), (false, true));
+        // All of the closed phase, whose turns all came late.
+        assert_eq!(judged(&[vec![good; 600], vec![gap(1_000_000); 6]].concat()), (false, true));
+    }
+
+    #[test]
+    fn what_counts_as_a_second_weighs_as_one_however_short_it_was() {
+        for (open, entry, late_us) in [(true, entry(1_000, 0, 25), 0), (false, entry(1_000, 0, 0), 10_000)] {
+            let mut validity = Validity::default();
+            validity.add(state(open), &entry, 400_000, late_us, true);
+            assert_eq!((validity.counts().late_ms, validity.counts().is_valid()), (25, false), "{open}");
+            // What comes behind it belongs to it.
+            validity.add_rest(&Entry { late: 25, ..Entry::default() }, 10_000);
+            assert_eq!(validity.counts().late_ms, 50, "{open}");
+        }
     }
 
     #[test]
