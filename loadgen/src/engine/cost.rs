@@ -15,16 +15,22 @@ pub const RECORD_AS_BYTES: usize = 512;
 /// What a step of a handshake of TLS is taken to have cost at the most: it is measured, and may have been interrupted.
 const HANDSHAKE_NS_MAX: u64 = 4_000_000;
 
+/// Of so many bytes of answers.
+#[inline]
+pub const fn bytes_ns(bytes: usize) -> u64 {
+    bytes as u64 * KILOBYTE_NS / 1_000
+}
+
 /// Of a receive of so many bytes.
 #[inline]
 pub const fn receive_ns(bytes: usize) -> u64 {
-    RECEIVE_NS + bytes as u64 * KILOBYTE_NS / 1_000
+    RECEIVE_NS + bytes_ns(bytes)
 }
 
 /// Of so many records, beside their bytes.
 #[inline]
 pub const fn records_ns(records: usize) -> u64 {
-    (records * RECORD_AS_BYTES) as u64 * KILOBYTE_NS / 1_000
+    bytes_ns(records * RECORD_AS_BYTES)
 }
 
 /// Of a step of a handshake that took so long.

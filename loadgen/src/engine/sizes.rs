@@ -14,10 +14,7 @@ const TLS_AREA_BYTES_MIN: usize = 1024;
 /// More in flight come in bursts.
 const FOR_ONE: (u16, usize) = (512, 2048);
 const FOR_MORE: (u16, usize) = (256, 8192);
-
-/// What a worker can receive in a turn.
-pub const RECEIVED_MAX: usize = FOR_MORE.0 as usize * FOR_MORE.1;
-const _: () = assert!(RECEIVED_MAX >= FOR_ONE.0 as usize * FOR_ONE.1);
+pub const BUFFERS: [(u16, usize); 2] = [FOR_ONE, FOR_MORE];
 
 /// How many slots a worker needs, and how large.
 pub fn sizes(plan: &Plan, worker: u32) -> Sizes {

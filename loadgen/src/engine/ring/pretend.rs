@@ -7,7 +7,7 @@ use super::{Completion, Counters, Kernel, Kind, Sizes, Tag};
 use crate::engine::clock::RunInstant;
 use crate::engine::index::{RingSlot, Table};
 use crate::engine::occupied::Occupancy;
-use crate::engine::tls::OPENED;
+use crate::engine::tls::{OPENED, tests::nothing};
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -123,8 +123,13 @@ pub(crate) enum Handshaking {
     Cut,
     /// As TLS has it, and then each byte of an answer is a record.
     Bytewise,
+    /// As TLS has it, and then an answer is records of 128 bytes behind one of a byte; of one answer in 48 the first 20,000 bytes are
+    /// records of a byte.
+    Padded,
     /// As TLS has it, and then its keys are changed ten times before each answer.
     Updating,
+    /// As TLS has it, and a while after the first answer of a connection it says nothing, in so many records, and hears nothing more.
+    Murmuring { records: usize },
     /// As TLS has it.
     Whole,
 }
@@ -241,6 +246,12 @@ const PAUSE: u64 = 50_000_000;
 const ENDLESS_BYTES: usize = 64 << 10;
 /// For how long hellos are kept that are answered at once.
 const WHILE: u64 = 100_000_000;
+/// A while after an answer, in which no other request comes.
+const MURMURS_AFTER: u64 = 5_000_000;
+/// Bytes of a record of 128, and how many connections that have such records come for each that has records of a byte.
+const PADDED: usize = 106;
+const PADDED_OF: u64 = 48;
+const PADDED_BYTEWISE: usize = 20_000;
 
 /// A network's round trip in virtual time.
 const TRIP: u64 = 200_000;
@@ -419,7 +430,11 @@ impl Pretend {
         let life = socket.life;
         let arrive = |bytes| Happening::Arrive { slot, life, bytes, end: None };
         match manner {
-            Handshaking::Whole | Handshaking::Bytewise | Handshaking::Updating => self.at(TRIP, arrive(said)),
+            Handshaking::Whole
+            | Handshaking::Bytewise
+            | Handshaking::Padded
+            | Handshaking::Updating
+            | Handshaking::Murmuring { .. } => self.at(TRIP, arrive(said)),
             Handshaking::Slow => {
                 said.iter().zip(1..).for_each(|(byte, number)| self.at(number * DRIP, arrive(vec![*byte])));
             }
@@ -447,7 +462,13 @@ impl Pretend {
     /// Bytes of the server, in records where TLS is spoken.
     fn give_out(&mut self, slot: RingSlot, bytes: Vec<u8>, end: Option<i32>) -> Vec<u8> {
         let manner = self.manner(slot);
+        let number = self.sockets[slot].address.map_or(0, |address| self.requests[&address]);
         match &mut self.sockets[slot].tls {
+            Some(tls) if manner == Handshaking::Padded => {
+                let bytewise = if number % PADDED_OF == 1 { PADDED_BYTEWISE } else { 1 };
+                let (short, long) = bytes.split_at(bytewise.min(bytes.len()));
+                short.chunks(1).chain(long.chunks(PADDED)).flat_map(|part| sealed(tls, part, false)).collect()
+            }
             Some(tls) if manner == Handshaking::Updating => {
                 (0..10).for_each(|_| tls.refresh_traffic_keys().expect("TLS 1.3"));
                 sealed(tls, &bytes, end == Some(0))
@@ -460,6 +481,16 @@ impl Pretend {
             Some(tls) => sealed(tls, &bytes, end == Some(0)),
             None => bytes,
         }
+    }
+
+    /// What a murmuring server says after its answer.
+    fn murmur(&mut self, slot: RingSlot, answered: u64) {
+        let Handshaking::Murmuring { records } = self.manner(slot) else { return };
+        let socket = &mut self.sockets[slot];
+        let Some(tls) = socket.tls.take() else { return };
+        socket.deaf = true;
+        let (life, bytes) = (socket.life, nothing(*tls, records));
+        self.at(answered + MURMURS_AFTER, Happening::Arrive { slot, life, bytes, end: None });
     }
 
     /// Puts a request behind those that a bounded server has; how long that takes, or `None`: it is told to go.
@@ -552,6 +583,7 @@ impl Pretend {
             let stop = end.is_some();
             let bytes = self.give_out(slot, bytes, end);
             self.at(after, Happening::Arrive { slot, life, bytes, end });
+            self.murmur(slot, after);
             if stop {
                 self.sockets[slot].deaf = true;
                 return;

@@ -3,8 +3,8 @@
 //! The handshake is rustls's. When it is done its keys come here, and each record is sealed in the slot's area and opened
 //! in the ring's buffer, without copy or allocation; only a record that comes in several buffers is put together in a
 //! buffer of the connection, which keeps its room. What a peer may make us keep is bounded, and so is what it may make us
-//! do: tickets beyond a few are not looked at, updates of keys are counted, and records of a few bytes wait for a turn that has
-//! time for them.
+//! do: tickets beyond a few are not looked at, updates of keys are counted, and these and records of a few bytes wait for a turn that
+//! has time for them.
 //!
 //! Order of calls: while [`Tls::wants_handshake`] says so, [`Tls::handshake`], when there is time for it, until it is
 //! [`Handshake::Done`]; [`Tls::on_bytes`] for all that comes, which then gives plaintext, and again without any bytes while
@@ -26,6 +26,7 @@ pub use reason::{NOT_SIGNED_BY_ITS_KEY, TlsReason};
 pub(super) use records::OPENED;
 pub use sessions::{CHAINS, Remembering};
 
+use crate::engine::cost::RECORD_AS_BYTES;
 use crate::engine::step::Step;
 use flowtest_contract::verdict::Failure;
 use incoming::Incoming;
@@ -52,8 +53,13 @@ const KEPT_FROM_TICKETS: u32 = 16;
 const UPDATES_MAX: u32 = 32;
 
 /// A record that is shorter than this, its header and sum included, brings so little that opening it is most of what it costs. Of
-/// longer ones the buffers of a worker hold no more than a turn has time for.
+/// longer ones the buffers of a worker hold no more than a turn has time for; but of what has waited there may be more.
 pub const SHORT_BYTES: usize = 128;
+
+/// How many of the longest of them take as long as a record of this length.
+const fn in_short_records(len: usize) -> u32 {
+    (RECORD_AS_BYTES + len).div_ceil(RECORD_AS_BYTES + SHORT_BYTES) as u32
+}
 
 /// What a connection usually keeps of a handshake and its chain, at the most: three times what common chains of certificates have. What
 /// all of a contestant together keep beyond that has an end, which some seventy reach at the limit of 72 KiB.
@@ -91,10 +97,10 @@ pub enum Handshake {
 /// How much may be looked at of what comes after handshakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Messages: tickets, and updates of keys, which take some hundredths of a millisecond each. Tickets beyond that are let be,
-    /// and an update ends the connection.
+    /// Messages: tickets, and updates of keys. Tickets beyond that are let be; an update waits, and all that comes behind it.
     pub messages: u32,
-    /// Records of a few bytes, or of none. One more waits, and all that comes behind it.
+    /// Records of a few bytes, or of none, and what has waited, by the time that it takes. One more waits, and all that comes
+    /// behind it.
     pub short_records: u32,
 }
 
@@ -447,13 +453,13 @@ struct Sides<'a> {
 impl Sides<'_> {
     /// Whether there is time for a record of this length.
     #[inline]
-    fn may_open(&mut self, len: usize) -> bool {
-        if len >= SHORT_BYTES {
+    fn may_open(&mut self, len: usize, has_waited: bool) -> bool {
+        if len >= SHORT_BYTES && !has_waited {
             return true;
         }
-        let left = self.allowance.short_records.checked_sub(1);
-        self.allowance.short_records = left.unwrap_or(0);
-        left.is_some()
+        let left = self.allowance.short_records;
+        self.allowance.short_records = left.saturating_sub(in_short_records(len));
+        left > 0
     }
 }
 
@@ -517,7 +523,7 @@ impl Traffic {
         if !self.late.is_empty() {
             return self.on_late(bytes, sides, &mut plain);
         }
-        match self.on_records(bytes, sides, &mut plain) {
+        match self.on_records(bytes, false, sides, &mut plain) {
             Ok(opened) => {
                 self.late.extend_from_slice(&bytes[opened..]);
                 Opened::Plain(Step::Go)
@@ -531,7 +537,7 @@ impl Traffic {
     fn on_late(&mut self, bytes: &[u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
         self.late.extend_from_slice(bytes);
         let (mut late, mut at) = (std::mem::take(&mut self.late), std::mem::take(&mut self.late_opened));
-        match self.on_records(&mut late[at..], sides, plain) {
+        match self.on_records(&mut late[at..], true, sides, plain) {
             Ok(opened) => at += opened,
             Err(opened) => return opened,
         }
@@ -552,11 +558,18 @@ impl Traffic {
     fn on_records(
         &mut self,
         bytes: &mut [u8],
+        has_waited: bool,
         sides: &mut Sides<'_>,
         plain: &mut impl FnMut(&[u8]) -> Step,
     ) -> Result<usize, Opened> {
         const NO_RECORD: Opened = Opened::Failed(TlsReason::Protocol);
-        self.is_behind = false;
+        // It may be an update of keys that waits.
+        if std::mem::take(&mut self.is_behind) && !self.message.is_empty() {
+            self.on_messages(sides).map_err(Opened::Failed)?;
+            if self.is_behind {
+                return Ok(0);
+            }
+        }
         let mut at = 0;
         while !self.partial.is_empty() {
             let wanted = self.opener.record_len(&self.partial).map_err(|_| NO_RECORD)?.unwrap_or(HEADER);
@@ -569,7 +582,7 @@ impl Traffic {
                 }
                 continue;
             }
-            if !sides.may_open(self.partial.len()) {
+            if !sides.may_open(self.partial.len(), has_waited) {
                 self.is_behind = true;
                 return Ok(at);
             }
@@ -579,6 +592,9 @@ impl Traffic {
             self.partial = record;
             if opened != Opened::Plain(Step::Go) {
                 return Err(opened);
+            }
+            if self.is_behind {
+                return Ok(at);
             }
         }
         while at < bytes.len() {
@@ -592,7 +608,7 @@ impl Traffic {
                 }
                 Err(_) => return Err(NO_RECORD),
             };
-            if !sides.may_open(len) {
+            if !sides.may_open(len, has_waited) {
                 self.is_behind = true;
                 break;
             }
@@ -601,6 +617,9 @@ impl Traffic {
                 return Err(opened);
             }
             at += len;
+            if self.is_behind {
+                break;
+            }
         }
         Ok(at)
     }
@@ -649,6 +668,11 @@ impl Traffic {
             return Err(TlsReason::TooLong);
         }
         self.message.extend_from_slice(bytes);
+        self.on_messages(sides)
+    }
+
+    /// Those that are whole, as far as there is time for them.
+    fn on_messages(&mut self, sides: &mut Sides<'_>) -> Result<(), TlsReason> {
         let messages = std::mem::take(&mut self.message);
         let mut rest = messages.as_slice();
         while let Some((&[kind, a, b, c], after)) = rest.split_first_chunk::<4>() {
@@ -657,7 +681,6 @@ impl Traffic {
                 return Err(TlsReason::TooLong);
             }
             let Some((body, later)) = after.split_at_checked(len) else { break };
-            rest = later;
             match kind {
                 NEW_SESSION_TICKET if self.is_13() => {
                     self.tickets = self.tickets.saturating_add(1);
@@ -666,14 +689,20 @@ impl Traffic {
                         self.kernel.handle_new_session_ticket(body).map_err(|_| TlsReason::Protocol)?;
                     }
                 }
-                KEY_UPDATE if self.is_13() && rest.is_empty() => {
+                KEY_UPDATE if self.is_13() && later.is_empty() => {
+                    let Some(left) = sides.allowance.messages.checked_sub(1) else {
+                        // Whatever comes is sealed by the key behind it.
+                        self.is_behind = true;
+                        break;
+                    };
+                    sides.allowance.messages = left;
                     self.count_update()?;
-                    sides.allowance.messages = sides.allowance.messages.checked_sub(1).ok_or(TlsReason::Messages)?;
                     self.on_key_update(body, sides.outgoing).ok_or(TlsReason::Protocol)?;
                 }
                 HELLO_REQUEST if !self.is_13() && body.is_empty() => self.count_update()?,
                 _ => return Err(TlsReason::Protocol),
             }
+            rest = later;
         }
         self.message = rest.to_vec();
         Ok(())

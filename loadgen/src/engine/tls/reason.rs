@@ -158,8 +158,8 @@ impl fmt::Display for TlsReason {
             ),
             TlsReason::Messages => write!(
                 f,
-                "the server changes its keys, warns or asks for another handshake more than {UPDATES_MAX} times on a connection, or \
-                 on many at once: let it do so only when its keys are used up",
+                "the server changes its keys, warns or asks for another handshake more than {UPDATES_MAX} times on a connection: let \
+                 it do so only when its keys are used up",
             ),
             TlsReason::Protocol => {
                 f.write_str("the server breaks TLS, or has no version, cipher or protocol in common: it needs TLS 1.2 or 1.3")

@@ -202,6 +202,17 @@ pub(in crate::engine) fn ends_of(
     (client(&identity), Arc::new(config))
 }
 
+/// So many records without a byte, the last that a server says.
+pub(in crate::engine) fn nothing(server: ServerConnection, records: usize) -> Vec<u8> {
+    let version = server.protocol_version().expect("established");
+    let secrets = server.dangerous_extract_secrets().expect("they may be had");
+    let mut sealer = Sealer::new(secrets.tx.0, &secrets.tx.1, version).expect("known");
+    let len = sealer.record_len(0);
+    let mut said = vec![0; len * records];
+    said.chunks_mut(len).for_each(|record| assert!(sealer.seal(Content::ApplicationData, record)));
+    said
+}
+
 /// Looking at a certificate takes so much time, which is added to `spent`; and how often that was.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Dear {
@@ -596,14 +607,24 @@ fn so_many_messages_after_the_handshake_are_looked_at_as_there_is_time_for() {
     let mut pair = Pair::new(&client(&identity), &server(&identity, &TLS13, None), "localhost", 1400);
     pair.carry().expect("a handshake");
     pair.tls.allow(Allowance { messages: 3, ..Allowance::ALL });
-    let mut update = || {
-        pair.server.refresh_traffic_keys().expect("TLS 1.3");
-        pair.answer(b"after")
-    };
     for _ in 0..3 {
-        assert_eq!(update(), Ok(b"after".to_vec()));
+        pair.server.refresh_traffic_keys().expect("TLS 1.3");
+        assert_eq!(pair.answer(b"after"), Ok(b"after".to_vec()));
     }
-    assert_eq!(update(), Err(Opened::Failed(TlsReason::Messages)));
+    // One more waits, and all that comes behind it, one by one.
+    for _ in 0..2 {
+        pair.server.refresh_traffic_keys().expect("TLS 1.3");
+        assert_eq!(pair.answer(b"waits"), Ok(Vec::new()));
+    }
+    for said in [&b"waits"[..], b"waits"] {
+        assert!(pair.tls.is_behind());
+        pair.tls.allow(Allowance { messages: 1, ..Allowance::ALL });
+        assert_eq!(pair.answer(b""), Ok(Vec::new()));
+        pair.give(&mut []).expect("what waited");
+        assert_eq!(std::mem::take(&mut pair.read), said);
+    }
+    assert!(!pair.tls.is_behind());
+    assert_eq!(pair.answer(b"after"), Ok(b"after".to_vec()));
     // Tickets leave some to updates, and beyond that are let be.
     let mut server = Lawless::new(&TLS13);
     server.tls.allow(Allowance { messages: KEPT_FROM_TICKETS + 2, ..Allowance::ALL });
@@ -631,7 +652,7 @@ fn so_many_records_of_a_few_bytes_are_opened_as_there_is_time_for_and_the_others
             assert_eq!(server.says(Content::ApplicationData, &longer), (Opened::Plain(Step::Go), Vec::new()));
             server.tls.end_behind(Failure::Reset);
             assert_eq!(server.tls.take_end(), None);
-            server.tls.allow(Allowance { short_records: 2, ..Allowance::ALL });
+            server.tls.allow(Allowance { short_records: 3, ..Allowance::ALL });
             let (opened, read) = server.gets(&mut []);
             assert_eq!((opened, read), (Opened::Plain(Step::Go), [vec![b'x'; 2 * short], longer].concat()));
             assert!(!server.tls.is_behind() && server.tls.take_records() == 3 && server.kept() < 1_024);
@@ -640,6 +661,27 @@ fn so_many_records_of_a_few_bytes_are_opened_as_there_is_time_for_and_the_others
         server.tls.allow(Allowance { short_records: 0, ..Allowance::ALL });
         assert_eq!(server.takes(Content::ApplicationData, &vec![b'x'; enough]), None);
         assert!(!server.tls.is_behind());
+    }
+}
+
+#[test]
+fn what_has_waited_is_opened_within_bounds_however_long_its_records_are() {
+    for version in [&TLS13, &TLS12] {
+        let mut server = Lawless::new(version);
+        server.tls.allow(Allowance { short_records: 0, ..Allowance::ALL });
+        // Its bytes and what a record costs beside them, in short records of 128 bytes: (plaintext, how many it is as long as).
+        let rows = [(1, 1), (100, 1), (110, 2), (1_100, 3), (1_200, 3), (16_384, 27)];
+        for (plaintext, _) in rows {
+            assert_eq!(server.says(Content::ApplicationData, &vec![b'x'; plaintext]).1, b"");
+        }
+        for (plaintext, takes) in rows {
+            // One more is begun while there is any time, or the longest might never be.
+            server.tls.allow(Allowance { short_records: takes, ..Allowance::ALL });
+            assert_eq!(server.gets(&mut []).1.len(), plaintext, "{version:?} {plaintext}");
+            assert_eq!(server.tls.allowance().short_records, 0);
+        }
+        // Whoever has nothing that waits is opened at once.
+        assert_eq!(server.says(Content::ApplicationData, &[b'y'; 16_384]).1.len(), 16_384);
     }
 }
 

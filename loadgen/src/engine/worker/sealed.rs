@@ -4,13 +4,14 @@
 
 use super::Worker;
 use crate::engine::contestant::OutcomeRecorder;
-use crate::engine::cost::{RECORD_AS_BYTES, receive_ns, records_ns};
+use crate::engine::cost::{RECORD_AS_BYTES, bytes_ns, receive_ns, records_ns};
 use crate::engine::index::{ContestantIndex, LocalSlot, RingSlot};
 use crate::engine::ring::{Buffer, Kernel};
-use crate::engine::sizes::RECEIVED_MAX;
+use crate::engine::sizes::BUFFERS;
 use crate::engine::step::Step;
 use crate::engine::timeouts::LATE_NS;
 use crate::engine::tls::{Allowance, Handshake, Opened, SHORT_BYTES, TlsReason};
+use crate::engine::wheel::Sleeper;
 use flowtest_contract::verdict::Failure;
 
 /// What steps of handshakes may take of one turn at least, in nanoseconds, over all contestants that want some, each of which has
@@ -32,16 +33,27 @@ const PARTS_MAX: u64 = 16;
 #[derive(Clone, Copy, Debug)]
 struct Shared(u32);
 
-/// Records of a few bytes. What is left waits for the next turn, in which it comes first.
-const SHORT_RECORDS: Shared = Shared(4_096);
-/// Tickets, and updates of keys: a millisecond and a half for so many.
+/// Records of a few bytes, and what has waited. What is left waits for the next turn, in which it comes first.
+const SHORT_RECORDS: Shared = Shared(448);
+/// Tickets, and updates of keys.
 const MESSAGES: Shared = Shared(48);
+/// What an update takes where ours is changed with it, both 2.4 µs; a ticket takes 1.1 µs (BENCHMARKS.md).
+const MESSAGE_NS: u64 = 5_000;
 
-// All records of a few bytes, and what all buffers hold of the shortest of the others, make no turn late.
-const _: () = assert!(
-    records_ns(SHORT_RECORDS.most() as usize) + records_ns(RECEIVED_MAX / SHORT_BYTES) + receive_ns(RECEIVED_MAX)
-        < LATE_NS
-);
+/// Of the shortest of longer records in so many buffers of so many bytes.
+const fn received_ns((buffers, bytes): (u16, usize)) -> u64 {
+    buffers as u64 * receive_ns(bytes) + records_ns(buffers as usize * bytes / SHORT_BYTES)
+}
+
+// Between two looks at the clock lie the end of a turn, with what it has received, and the begin of the next, with handshakes and what
+// has waited. All that may be looked at in both makes no turn late, also where all buffers hold the shortest of longer records.
+const _: () = {
+    let short = SHORT_RECORDS.most() as usize;
+    let looked_at_ns = records_ns(short) + bytes_ns(short * SHORT_BYTES) + MESSAGES.most() as u64 * MESSAGE_NS;
+    let [one, more] = BUFFERS;
+    assert!(2 * looked_at_ns + received_ns(one) + SHAKING_NS < LATE_NS);
+    assert!(2 * looked_at_ns + received_ns(more) + SHAKING_NS < LATE_NS);
+};
 
 impl Shared {
     const fn most(self) -> u32 {
@@ -50,6 +62,10 @@ impl Shared {
 
     /// How much a contestant may still have looked at, where so much was of all in this turn, and so much of it.
     fn left(self, of_all: u32, its: u32, contestants: u32) -> u32 {
+        // Nobody else wants a part of it.
+        if contestants == 1 {
+            return self.most().saturating_sub(of_all);
+        }
         let part = (self.0 / contestants).max(1);
         self.0.saturating_sub(of_all).max(part.saturating_sub(its))
     }
@@ -99,6 +115,10 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn catch_up(&mut self, slot: RingSlot) {
         let index = self.owner[slot];
         let local = self.contestants[index].local(slot);
+        // What has begun meanwhile has its time, although it is not sent yet.
+        if let Some(at) = self.contestants[index].connections[local].wake_at(&self.timeouts) {
+            self.wheel.insert(Sleeper::Slot(slot), at);
+        }
         let opened = self.open_records(index, local, None);
         self.on_opened(slot, opened);
         let tls = self.contestants[index].tls[local].as_mut();
@@ -313,10 +333,14 @@ mod tests {
     fn what_comes_after_handshakes_is_for_whoever_comes_first_and_beyond_that_each_has_its_part() {
         // (of all, of it, contestants, how much it still may)
         for (of_all, its, contestants, may) in [
-            (0, 0, 1, 100),
-            (90, 90, 1, 10),
-            (100, 99, 1, 1),
-            (100, 100, 1, 0),
+            (0, 0, 2, 100),
+            (90, 90, 2, 10),
+            (100, 99, 2, 1),
+            (100, 100, 2, 0),
+            // Alone it has all.
+            (0, 0, 1, 200),
+            (199, 199, 1, 1),
+            (200, 200, 1, 0),
             // Whoever has taken all of the first has taken nothing of its rivals' parts.
             (100, 100, 20, 0),
             (100, 0, 20, 5),
