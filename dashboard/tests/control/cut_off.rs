@@ -358,7 +358,7 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_replaces_nobodys_document() {
-    let mut stage = Stage::new().await;
+    let stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
     stage.turn().await;
     let mut theirs = (*stage.control()).clone();

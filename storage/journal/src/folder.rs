@@ -145,6 +145,8 @@ fn names(dir: &Path) -> Result<Vec<String>, JournalError> {
 fn not_there(dir: &Path, source: io::Error) -> JournalError {
     match source.kind() {
         io::ErrorKind::NotFound => JournalError::Missing { path: dir.to_owned() },
+        // Nobody wants to write there.
+        io::ErrorKind::PermissionDenied => JournalError::Io { what: "cannot list", path: dir.to_owned(), source },
         _ => JournalError::io("cannot list", dir, source),
     }
 }
