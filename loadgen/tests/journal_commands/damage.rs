@@ -71,7 +71,7 @@ fn a_round_whose_folder_cannot_be_listed_is_told_and_hides_no_other() {
     };
     on("inspect").exits(1).says(&STREAM.to_string()).complains("cannot list");
     on("audit").exits(4).says("DIFFERENT: 1 difference").says("cannot list");
-    on("export").exits(1).says("verified").complains("cannot list");
+    on("export").exits(1).says("alice").complains("cannot list");
 }
 
 /// A program that may read no more than the owner of a file lets it.
