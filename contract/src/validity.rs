@@ -92,11 +92,13 @@ mod tests {
         let late = |seconds, valid_seconds, late_ms| {
             RoundValidity { late_ms, ..counts(seconds, valid_seconds, 0, 0) }.is_valid()
         };
+        assert!(late(10, 9, 21) && late(60, 59, 600) && late(100, 99, 1_000) && late(0, 0, 10));
         assert!(
-            late(10, 9, 21) && late(60, 59, 600) && !late(100, 99, 1_495) && late(100, 99, 1_000) && late(0, 0, 10)
-        );
-        assert!(
-            !late(60, 59, 601) && !late(99, 98, 1_000) && !late(0, 0, 11) && !RoundValidity::unplayed(1).is_valid()
+            !late(60, 59, 601)
+                && !late(99, 98, 1_000)
+                && !late(100, 99, 1_495)
+                && !late(0, 0, 11)
+                && !RoundValidity::unplayed(1).is_valid()
         );
         let mut sum = RoundValidity { late_ms: 3, ..counts(5, 5, 10, 0) };
         sum.add(RoundValidity { late_ms: 1_000, ..counts(5, 3, 10, 4) });

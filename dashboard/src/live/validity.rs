@@ -486,7 +486,7 @@ mod tests {
         assert_eq!([ended(10_400, 50), ended(10_400, 49), ended(10_600, 55), ended(10_600, 54)], [0, 1, 0, 1]);
         // Where a warm-up ends within a second, each of them has it or has it not.
         let mut warm = five.clone();
-        warm.contest.phases.insert(0, warm.contest.phases[0].clone());
+        warm.contest.phases.insert(0, warm.contest.phases[0]);
         (warm.contest.phases[0].duration_us, warm.contest.phases[0].scored) = (10_400_000, false);
         assert_eq!([295, 294].map(|seconds| unplayed(&warm, seconds, at(70_400)).0), [0, 4]);
     }
