@@ -64,7 +64,7 @@ fn a_round_whose_folder_cannot_be_listed_is_told_and_hides_no_other() {
     Played::usual().write(dir.path());
     let closed = dir.path().join("00000000000000000000000000000009");
     std::fs::create_dir(&closed).expect("a folder");
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).expect("ours");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).expect("ours");
     let on = |command: &str| {
         let words = [command, "--journal", dir.path().to_str().expect("UTF-8")];
         flowtest_testkit::run(as_anybody(env!("CARGO_BIN_EXE_flowtest-loadgen")).args(words))
