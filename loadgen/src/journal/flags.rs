@@ -1,10 +1,5 @@
 //! Flags of the commands that read journals.
 
-#![expect(
-    rustdoc::broken_intra_doc_links,
-    reason = "the comments of flags are their help texts, which clap prints as they stand"
-)]
-
 use crate::redis_flags::{MaybeRedisFlags, RedisFlags};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};

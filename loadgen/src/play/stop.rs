@@ -3,11 +3,6 @@
 //! It changes one word of the control document, `halted`, as the dashboard's red switch does, also where nobody can read the
 //! rest of that, and waits until the generators have heard of it. Whoever may send something and is not heard is named.
 
-#![expect(
-    rustdoc::broken_intra_doc_links,
-    reason = "the comments of flags are their help texts, which clap prints as they stand"
-)]
-
 use crate::Failed;
 use crate::journal::folders::instant;
 use crate::redis_flags::RedisFlags;
