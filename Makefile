@@ -30,7 +30,7 @@ help:
 	@echo 'make fuzz       the fuzzers alone: what servers answer, what journals hold (FUZZ=$(FUZZ) seconds each)'
 	@echo 'make bench      the limit of this machine, what a close and the rows of a fleet cost, then the comparison with whatever peers can be installed (PAIRS=$(PAIRS) EACH=$(EACH))'
 	@echo 'make screenshots  the pictures of README.md, from a real round of a minute'
-	@echo 'make release    what contestants get: static programs, an image, playbooks and templates, with sums (build/releases)'
+	@echo 'make release    what contestants get: programs, an image, playbooks and templates, with sums (build/releases)'
 	@echo 'make lint       formatting, clippy, links of the documentation and ansible-lint, warnings are errors'
 
 demo:
@@ -49,7 +49,7 @@ test:
 
 # Proptest reads PROPTEST_CASES; our own long tests read FLOWTEST_LONG.
 test-long:
-	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node go chromium certutil chromedriver axe-core $(MACHINES) musl-gcc pebble
+	$(INSTALL) cargo cc git redis-server nginx python3 --optional openssl haproxy node go chromium certutil chromedriver axe-core $(MACHINES) pebble
 	FLOWTEST_LONG=1 ansible/bootstrap.sh --tests
 	PROPTEST_CASES=20000 FLOWTEST_LONG=1 bench/run-tests.py $(ANSIBLE) -- $(QUICK)
 	$(MAKE) --no-print-directory fuzz
@@ -86,7 +86,7 @@ screenshots:
 	bench/screenshots.py
 
 release:
-	$(INSTALL) cargo cc git python3 --optional musl-gcc
+	$(INSTALL) cargo cc git python3
 	bench/release.py
 
 lint:

@@ -42,7 +42,6 @@ debian_package() {
     chronyd) echo chrony ;;
     ip) echo iproute2 ;;
     systemctl) echo systemd ;;
-    musl-gcc) echo musl-tools ;;
     # An authority for certificates, and what its client is installed with.
     pebble) echo pebble python3-venv python3-packaging ;;
     losetup) echo mount ;;

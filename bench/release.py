@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes a release for contestants: static programs for each processor, an image of the target, sums and notes.
+"""Makes a release for contestants: programs for each processor, an image of the target, sums and notes.
 
     bench/release.py [--profile NAME] [--only ARCHITECTURE] [--output FOLDER]
 
 Into build/releases/ID, where ID is the commit: `flowtest-target-ID-x86_64`, `flowtest-loadgen-ID-x86_64` and the image archive
 `flowtest-target-ID-x86_64.oci.tar`; the same for aarch64 (Graviton) where this machine's compiler can; the playbooks and
-templates (`flowtest-kit-ID.tar.gz`, and the templates alone with what their users read), SHA256SUMS, NOTES.md. The programs are linked with musl and need no other file; the
-image is written without a daemon. What cannot be made here is named, in the notes as well, and the rest is made.
+templates (`flowtest-kit-ID.tar.gz`, and the templates alone with what their users read), SHA256SUMS, NOTES.md. The target is linked
+with musl and needs no other file, the generator needs glibc 2.34 or newer; the image is written without a daemon. What cannot be made here is named, in the notes as well, and the rest is made.
 """
 
 import argparse
@@ -24,7 +24,10 @@ import tarfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "build"))
-PROGRAMS = ["flowtest-target", "flowtest-loadgen"]
+# What each program is linked with. The generator writes its journal on glommio, which does not compile for musl.
+PROGRAMS = {"flowtest-target": "musl", "flowtest-loadgen": "gnu"}
+# Amazon Linux 2023, Ubuntu 22.04, Debian 12 and all that is newer have it.
+GLIBC = (2, 34)
 # As Rust and uname call a processor, and as images do.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -55,9 +58,9 @@ def has_target(target):
     return there()
 
 
-def linker_for(architecture):
+def linker_for(architecture, libc):
     """(linker, whether it comes with a C compiler). Rust's own linker does where no C is compiled."""
-    for compiler in (f"{architecture}-linux-musl-gcc", f"{architecture}-linux-gnu-gcc"):
+    for compiler in dict.fromkeys([f"{architecture}-linux-{libc}-gcc", f"{architecture}-linux-gnu-gcc"]):
         if shutil.which(compiler):
             return compiler, True
     return "rust-lld", False
@@ -65,20 +68,18 @@ def linker_for(architecture):
 
 def build(program, architecture, profile):
     """Returns (the program's file, None), or (None, why there is none)."""
-    target = f"{architecture}-unknown-linux-musl"
+    target = f"{architecture}-unknown-linux-{PROGRAMS[program]}"
     if not has_target(target):
         return None, f"this machine's compiler has no {target} (rustup target add {target})"
     environment = dict(os.environ)
     if architecture != os.uname().machine:
-        linker, compiles = linker_for(architecture)
+        linker, compiles = linker_for(architecture, PROGRAMS[program])
         if not compiles and program != "flowtest-target":
             return None, f"it holds C, and there is no compiler of C for {architecture} here (Debian: gcc-{architecture.replace('_', '-')}-linux-gnu)"
         name = target.upper().replace("-", "_")
         environment[f"CARGO_TARGET_{name}_LINKER"] = linker
         if compiles:
             environment[f"CC_{target.replace('-', '_')}"] = linker
-    elif program != "flowtest-target" and not shutil.which("musl-gcc") and not shutil.which(f"{architecture}-linux-musl-gcc"):
-        return None, "it holds C, and there is no musl-gcc here (Debian: musl-tools)"
     say(f"building {program} for {architecture}")
     done = subprocess.run(
         ["cargo", "build", "--locked", "--profile", profile, "-p", program, "--bin", program, "--target", target, "--target-dir", str(BUILD)],
@@ -86,7 +87,21 @@ def build(program, architecture, profile):
     )
     if done.returncode != 0:
         return None, "it could not be built; what the compiler said stands above"
-    return BUILD / target / profile / program, None
+    built = BUILD / target / profile / program
+    needed = glibc_of(built)
+    if needed > GLIBC:
+        return None, f"made here it needs glibc {version(needed)}, and contestants' machines may have {version(GLIBC)}: make it on an older system"
+    return built, None
+
+
+def glibc_of(program):
+    """The newest glibc of which it needs a function."""
+    text = subprocess.run(["readelf", "--version-info", program], check=True, capture_output=True, text=True).stdout
+    return max((tuple(map(int, found.split("."))) for found in re.findall(r"GLIBC_(\d+\.\d+)", text)), default=(0, 0))
+
+
+def version(numbers):
+    return ".".join(map(str, numbers))
 
 
 def lay(program, destination):
@@ -227,7 +242,8 @@ def main():
                 continue
             file = folder / f"{program}-{id}-{architecture}"
             lay(built, file)
-            what[file.name] = f"{program} for Linux on {architecture}, needs no other file"
+            needs = f"glibc {version(GLIBC)} or newer" if PROGRAMS[program] == "gnu" else "no other file"
+            what[file.name] = f"{program} for Linux on {architecture}, needs {needs}"
             if program == "flowtest-target":
                 archive = folder / f"{file.name}.oci.tar"
                 archive.write_bytes(image(file, architecture, f"flowtest-target:{id}"))

@@ -104,10 +104,14 @@ def test_a_release_of_this_processor_is_whole(tmp_path):
     wanted = {f"flowtest-{program}-{folder.name}-{MACHINE}" for program in ("target", "loadgen")}
     assert wanted | {f"flowtest-target-{folder.name}-{MACHINE}.oci.tar", f"flowtest-kit-{folder.name}.tar.gz", "SHA256SUMS", "NOTES.md", *release.BROWSER, *(name for name, _ in release.READ.values())} == names
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
-    for name in wanted:
-        headers = subprocess.run(["readelf", "--dynamic", "--program-headers", folder / name], capture_output=True, text=True, check=True).stdout
-        assert "NEEDED" not in headers and "INTERP" not in headers, headers
     target, loadgen = sorted(wanted, reverse=True)
+    headers = subprocess.run(["readelf", "--dynamic", "--program-headers", folder / target], capture_output=True, text=True, check=True).stdout
+    assert "NEEDED" not in headers and "INTERP" not in headers, headers
+    # Of the generator what every glibc since 2.34 has.
+    headers = subprocess.run(["readelf", "--dynamic", folder / loadgen], capture_output=True, text=True, check=True).stdout
+    assert {name.split(".")[0] for name in re.findall(r"NEEDED.*\[(.+)\]", headers)} <= {"libc", "libm", "libgcc_s", "ld-linux-x86-64", "ld-linux-aarch64"}, headers
+    assert (0, 0) < release.glibc_of(folder / loadgen) <= release.GLIBC
+    assert "needs glibc 2.34 or newer" in (folder / "NOTES.md").read_text()
     server = subprocess.Popen([folder / target, "--listen", "127.0.0.1:0", "--json"], stdout=subprocess.PIPE, text=True)
     try:
         [port] = set(re.findall(r"127\.0\.0\.1:(\d+)", server.stdout.readline()))
