@@ -335,7 +335,7 @@ mod tests {
         for (of_all, its, contestants, may) in [
             (0, 0, 2, 100),
             (90, 90, 2, 10),
-            (100, 99, 2, 1),
+            (99, 99, 2, 1),
             (100, 100, 2, 0),
             // Alone it has all.
             (0, 0, 1, 200),
