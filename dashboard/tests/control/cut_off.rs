@@ -6,6 +6,7 @@ use flowtest_contest::lifecycle::{Change, change, follows};
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_testkit::wait::wait_until_or_async;
 use std::collections::BTreeSet;
@@ -360,8 +361,13 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
 async fn what_is_refused_replaces_nobodys_document() {
     let stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
-    stage.turn().await;
-    let mut theirs = (*stage.control()).clone();
+    let climb = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nmax = 9000\n\
+                 pass = { verified = 0.99, p99 = \"250ms\" }\nfleet_max = 150\n";
+    let typed = SettingsForm { plan: climb.into(), ..SettingsForm::of(&stage.controller.settings()) };
+    let settings = typed.read().expect("settings");
+    stage.controller.save_settings(None, settings, &stage.by(&stage.ada), stage.now).await.expect("saved");
+    let ours = stage.control();
+    let mut theirs = (*ours).clone();
     (theirs.revision, theirs.left_out) = (90, [THEIRS.to_owned()].into());
     stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
     stage.turn().await;
@@ -381,7 +387,15 @@ async fn what_is_refused_replaces_nobodys_document() {
     // A round that goes on too early likewise.
     let resumed = stage.controller.resume(None, Some(soon), vec!["g1".to_owned()], &by, stage.now).await;
     assert!(resumed.is_err());
-    assert_eq!(stage.published(), Some(theirs));
+    // Or one that who has come since makes too much.
+    stage.contestant("bob", 8082).await;
+    let later = stage.now + 10 * SECOND;
+    let armed = stage.controller.arm(None, later, true, vec!["g1".to_owned()], &by, stage.now).await;
+    assert!(armed.is_err_and(|error| error.to_string().contains("fleet_max")));
+    assert_eq!(
+        (stage.published(), stage.control(), stage.saved().await),
+        (Some(theirs), ours.clone(), (*ours).clone())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
