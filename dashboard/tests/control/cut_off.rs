@@ -399,6 +399,31 @@ async fn what_is_refused_replaces_nobodys_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_stays_shown_where_a_stop_is_made_while_redis_does_not_answer() {
+    let (mut stage, _) = with_their_document().await;
+    stage.turn().await;
+    stage.redis.pause();
+    let (by, now) = (stage.by(&stage.ada), stage.now);
+    let (controller, ada) = (stage.controller.clone(), by.clone());
+    let ending = tokio::spawn(async move { controller.change(None, Change::Stop, "Ended.", &ada, now).await });
+    // From here on Redis is asked for the end alone.
+    wait_until_or_async("the end", async || {
+        let untold = stage.untold().await;
+        if untold.contains("end") { Ok(()) } else { Err(untold) }
+    })
+    .await;
+    let controller = stage.controller.clone();
+    let halt = Change::Halt { halted: true };
+    let halting = tokio::spawn(async move { controller.change_at_once(halt, "Stopped.", &by, now).await });
+    wait_until_or_async("the stop", async || if stage.control().halted { Ok(()) } else { Err("not yet") }).await;
+    stage.redis.kill();
+    for made in [ending, halting] {
+        assert!(made.await.expect("it ends").expect("it is in force").unpublished.is_some(), "nobody is told");
+    }
+    assert!(stage.controller.status().conflict.is_some(), "nothing happens here by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_is_refused_upon_their_document_is_told_until_it_is_put_there_or_nobody_wants_it() {
     let (mut stage, goes_on) = with_a_pause_that_is_refused().await;
     let lost = stage.controller.adopt(&stage.by(&stage.ada), stage.now).await.expect_err("it would be lost");
