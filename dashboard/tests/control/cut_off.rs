@@ -342,7 +342,9 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
     assert_eq!(stage.published(), Some(theirs.clone()), "an organiser decides");
     let saved = stage.saved().await.revision;
     let message = stage.controller.status().conflict.expect("it is shown").message;
-    assert!(message.contains("Until then nothing happens here by itself"), "{message}");
+    for words in ["Until then nothing happens here by itself", "is moved to another endpoint", "the policy stays"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
     // Shares, joins, the end of the plan, its seal: nothing is written, neither there nor here.
     stage.beat("g2", |health| health.takes_from = Some(UtcUs(1)));
     let zoe = stage.contestant("zoe", 8082).await;
@@ -421,6 +423,25 @@ async fn a_conflict_stays_shown_where_a_stop_is_made_while_redis_does_not_answer
         assert!(made.await.expect("it ends").expect("it is in force").unpublished.is_some(), "nobody is told");
     }
     assert!(stage.controller.status().conflict.is_some(), "nothing happens here by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_join_is_told_while_nobody_is_let_in() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let zoe = stage.contestant("zoe", 8082).await;
+    let arrival = |stage: &Stage| stage.controller.arrival(zoe.id, true, stage.now).expect("a round is on");
+    let nobody = "nobody joins it at this moment";
+    stage.turn().await;
+    assert!(arrival(&stage).contains("Your server is asked now"), "{}", arrival(&stage));
+    stage.stop_at_once(Change::Halt { halted: true }).await;
+    assert!(arrival(&stage).contains(nobody), "all traffic is stopped: {}", arrival(&stage));
+    stage.change(Change::Halt { halted: false }).await;
+    assert!(!arrival(&stage).contains(nobody), "{}", arrival(&stage));
+    stage.controller.release().await;
+    stage.with_another_database().await.automation().turn(0, false, stage.now).await;
+    stage.turn().await;
+    assert!(arrival(&stage).contains(nobody), "another dashboard steers: {}", arrival(&stage));
 }
 
 #[tokio::test(flavor = "multi_thread")]
