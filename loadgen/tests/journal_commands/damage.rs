@@ -64,7 +64,7 @@ fn a_changed_byte_is_damage_and_nothing_behind_it_counts() {
 fn a_round_whose_folder_cannot_be_listed_is_told_and_hides_no_other() {
     let dir = tempfile::tempdir().expect("a folder");
     let stream = Played::usual().write(dir.path());
-    let close = |round: &Path| std::fs::set_permissions(round, Permissions::from_mode(0)).expect("ours");
+    let close = |round: &Path| std::fs::set_permissions(round, Permissions::from_mode(0o000)).expect("ours");
     let closed = dir.path().join("00000000000000000000000000000009");
     std::fs::create_dir(&closed).expect("a folder");
     close(&closed);
