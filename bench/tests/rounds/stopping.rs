@@ -325,6 +325,21 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
 }
 
 #[test]
+fn one_that_has_never_read_a_document_says_that_it_stops_by_one_that_nobody_can_read() {
+    let stage = Stage::light().contestant(ALICE, &[]);
+    let mut arena = Arena::open(stage, &[ALICE], Duration::from_secs(1), 100, &[]);
+    let client = redis::Client::open(arena.redis.url()).expect("an address");
+    let mut connection = client.get_connection().expect("it answers");
+    let newer = r#"{"dialect":99,"name":"arena","revision":6}"#;
+    redis::cmd("SET").arg("flowtest:{arena}:control").arg(newer).exec(&mut connection).expect("it is set");
+    arena.serve("g1");
+    assert_eq!(arena.health("g1").halted_by, Some(0));
+    let stopped = arena.stop("arena");
+    assert!(stopped.stderr.contains("stop applied by g1\n"), "{}", stopped.stderr);
+    assert_eq!(arena.health("g1").halted_by, Some(7));
+}
+
+#[test]
 fn a_document_that_is_deleted_comes_back_from_who_may_write_it_and_stops_who_may_not() {
     let mut arena = play(30, &["g1"], &["--stop-without-control", "2s"]);
     let as_user = |arena: &Arena, user: &str| {

@@ -42,11 +42,10 @@ impl Controller {
         }
         let round = RoundId::from_bits(random_bits().map_err(ChangeError::Unfit)?);
         let arm = Change::Arm { round, start_at, scored, generators: named };
-        self.check_first(&edit, &arm, now)?;
+        // What is refused replaces nobody's document, and saves nothing: it is judged before anything is done for it.
+        let draft = edit.followed(now).await?.ok_or(ChangeError::NoContest)?;
+        lifecycle::change(&draft, arm.clone(), now)?;
         edit.follow_people_at_any_rate(&Actor::program(), now).await?;
-        if self.document.roster().contestants.is_empty() {
-            return Err(ChangeError::NoContest);
-        }
         leave_out(&edit, left_out, by, now).await?;
         let what = format!("A {} round was armed.", if scored { "scored" } else { "practice" });
         let made = edit.change(None, arm, &what, by, now).await?;
@@ -69,18 +68,10 @@ impl Controller {
         let edit = self.document.edit().await;
         self.document.check_fresh(expected).await?;
         let resume = Change::Resume { at, generators: named };
-        self.check_first(&edit, &resume, now)?;
+        let paused = edit.control().ok_or(ChangeError::NoContest)?;
+        lifecycle::change(&paused, resume.clone(), now)?;
         leave_out(&edit, left_out, by, now).await?;
         edit.change(None, resume, "The round goes on.", by, now).await
-    }
-
-    /// Refuses what would be refused, before anything is saved for it: where somebody else's document is shown, the first change
-    /// that is saved replaces that.
-    fn check_first(&self, edit: &Edit<'_>, change: &Change, now: UtcUs) -> Result<(), ChangeError> {
-        if let Some(ours) = edit.control().filter(|_| self.document.check_undisputed().is_err()) {
-            lifecycle::change(&ours, change.clone(), now)?;
-        }
-        Ok(())
     }
 
     /// Generators that can play, freshly looked at: one that is silent or whose clock is off would spoil the round.

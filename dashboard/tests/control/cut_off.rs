@@ -6,6 +6,7 @@ use flowtest_contest::lifecycle::{Change, change, follows};
 use flowtest_contest::{Control, State};
 use flowtest_contract::RoundId;
 use flowtest_contract::rules::UtcUs;
+use flowtest_dashboard::control::form::SettingsForm;
 use flowtest_dashboard::control::readiness::Mark;
 use flowtest_testkit::wait::wait_until_or_async;
 use std::collections::BTreeSet;
@@ -341,7 +342,9 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
     assert_eq!(stage.published(), Some(theirs.clone()), "an organiser decides");
     let saved = stage.saved().await.revision;
     let message = stage.controller.status().conflict.expect("it is shown").message;
-    assert!(message.contains("Until then nothing happens here by itself"), "{message}");
+    for words in ["Until then nothing happens here by itself", "is moved to another endpoint", "the policy stays"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
     // Shares, joins, the end of the plan, its seal: nothing is written, neither there nor here.
     stage.beat("g2", |health| health.takes_from = Some(UtcUs(1)));
     let zoe = stage.contestant("zoe", 8082).await;
@@ -360,8 +363,13 @@ async fn what_is_due_by_itself_waits_while_somebody_elses_document_is_shown() {
 async fn what_is_refused_replaces_nobodys_document() {
     let stage = Stage::new().await;
     let alice = stage.contestant("alice", 8081).await;
-    stage.turn().await;
-    let mut theirs = (*stage.control()).clone();
+    let climb = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\nmax = 9000\n\
+                 pass = { verified = 0.99, p99 = \"250ms\" }\nfleet_max = 150\n";
+    let typed = SettingsForm { plan: climb.into(), ..SettingsForm::of(&stage.controller.settings()) };
+    let settings = typed.read().expect("settings");
+    stage.controller.save_settings(None, settings, &stage.by(&stage.ada), stage.now).await.expect("saved");
+    let ours = stage.control();
+    let mut theirs = (*ours).clone();
     (theirs.revision, theirs.left_out) = (90, [THEIRS.to_owned()].into());
     stage.redis.scoreboard().write_control(&theirs).expect("Redis answers");
     stage.turn().await;
@@ -381,7 +389,59 @@ async fn what_is_refused_replaces_nobodys_document() {
     // A round that goes on too early likewise.
     let resumed = stage.controller.resume(None, Some(soon), vec!["g1".to_owned()], &by, stage.now).await;
     assert!(resumed.is_err());
-    assert_eq!(stage.published(), Some(theirs));
+    // Or one that who has come since makes too much.
+    stage.contestant("bob", 8082).await;
+    let later = stage.now + 10 * SECOND;
+    let armed = stage.controller.arm(None, later, true, vec!["g1".to_owned()], &by, stage.now).await;
+    assert!(armed.is_err_and(|error| error.to_string().contains("fleet_max")));
+    assert_eq!(
+        (stage.published(), stage.control(), stage.saved().await),
+        (Some(theirs), ours.clone(), (*ours).clone())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_stays_shown_where_a_stop_is_made_while_redis_does_not_answer() {
+    let (mut stage, _) = with_their_document().await;
+    stage.turn().await;
+    stage.redis.pause();
+    let (by, now) = (stage.by(&stage.ada), stage.now);
+    let (controller, ada) = (stage.controller.clone(), by.clone());
+    let ending = tokio::spawn(async move { controller.change(None, Change::Stop, "Ended.", &ada, now).await });
+    // From here on Redis is asked for the end alone.
+    wait_until_or_async("the end", async || {
+        let untold = stage.untold().await;
+        if untold.contains("end") { Ok(()) } else { Err(untold) }
+    })
+    .await;
+    let controller = stage.controller.clone();
+    let halt = Change::Halt { halted: true };
+    let halting = tokio::spawn(async move { controller.change_at_once(halt, "Stopped.", &by, now).await });
+    wait_until_or_async("the stop", async || if stage.control().halted { Ok(()) } else { Err("not yet") }).await;
+    stage.redis.kill();
+    for made in [ending, halting] {
+        assert!(made.await.expect("it ends").expect("it is in force").unpublished.is_some(), "nobody is told");
+    }
+    assert!(stage.controller.status().conflict.is_some(), "nothing happens here by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_join_is_told_while_nobody_is_let_in() {
+    let mut stage = Stage::new().await;
+    stage.run().await;
+    let zoe = stage.contestant("zoe", 8082).await;
+    let arrival = |stage: &Stage| stage.controller.arrival(zoe.id, true, stage.now).expect("a round is on");
+    let nobody = "nobody joins it at this moment";
+    stage.turn().await;
+    assert!(arrival(&stage).contains("Your server is asked now"), "{}", arrival(&stage));
+    stage.stop_at_once(Change::Halt { halted: true }).await;
+    assert!(arrival(&stage).contains(nobody), "all traffic is stopped: {}", arrival(&stage));
+    stage.change(Change::Halt { halted: false }).await;
+    assert!(!arrival(&stage).contains(nobody), "{}", arrival(&stage));
+    stage.controller.release().await;
+    stage.with_another_database().await.automation().turn(0, false, stage.now).await;
+    stage.turn().await;
+    assert!(arrival(&stage).contains(nobody), "another dashboard steers: {}", arrival(&stage));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -232,13 +232,16 @@ async fn the_red_switch_stops_also_where_a_document_says_that_all_is_stopped_and
     stage.run().await;
     // One that has no revision, and one that generators have been let go on from.
     stage.beat("g1", |health| health.revision = 50);
-    for (text, revision) in
-        [(r#"{"dialect":99,"name":"finals","halted":true}"#, 51), (r#"{"dialect":99,"revision":12,"halted":true}"#, 51)]
-    {
+    for (text, is_stopped) in [
+        (r#"{"dialect":99,"name":"finals","halted":true}"#, false),
+        (r#"{"dialect":99,"revision":12,"halted":true}"#, true),
+    ] {
         stage.put_raw(text);
         stage.turn().await;
+        let conflict = stage.controller.status().conflict.expect("it is shown");
+        assert_eq!(conflict.is_halted(), is_stopped, "by a revision alone: {conflict:?}");
         assert_eq!(stage.stop_at_once(Change::Halt { halted: true }).await.unpublished, None, "{text}");
-        assert_eq!((&stage.raw()["revision"], &stage.raw()["halted"]), (&revision.into(), &true.into()), "{text}");
+        assert_eq!((&stage.raw()["revision"], &stage.raw()["halted"]), (&51.into(), &true.into()), "{text}");
         assert!(stage.controller.status().conflict.is_some_and(|conflict| conflict.is_halted()));
         stage.change(Change::Halt { halted: false }).await;
     }

@@ -31,6 +31,9 @@ pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
             eprintln!("flowtest-loadgen: left alone: {stray}");
         }
         if streams.is_empty() {
+            if let Some(unlisted) = stream::unlisted(folder)?.into_iter().next() {
+                return Err(unlisted.into());
+            }
             return Err(Failed::Message(format!(
                 "there is no journal in {}: name a folder that `run --journal` wrote, or one of a round in it",
                 shown(folder)

@@ -151,6 +151,9 @@ pub(crate) fn finish_others(dir: &Path, redis: &RedisAddress) {
             for stream in report.streams.iter().filter(|stream| stream.action != Action::None) {
                 eprintln!("flowtest-loadgen: {}", stream.text);
             }
+            for why in &report.unlisted {
+                eprintln!("flowtest-loadgen: older journals stay as they are: {why}");
+            }
         }
         Err(error) => eprintln!("flowtest-loadgen: older journals in {}: {error}", shown(dir)),
     }

@@ -2,6 +2,8 @@
 
 use crate::played::{Played, STREAM};
 use crate::program::{Said, on};
+use flowtest_testkit::RedisServer;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,17 +63,41 @@ fn a_changed_byte_is_damage_and_nothing_behind_it_counts() {
 #[test]
 fn a_round_whose_folder_cannot_be_listed_is_told_and_hides_no_other() {
     let dir = tempfile::tempdir().expect("a folder");
-    Played::usual().write(dir.path());
+    let stream = Played::usual().write(dir.path());
+    let close = |round: &Path| std::fs::set_permissions(round, Permissions::from_mode(0o000)).expect("ours");
     let closed = dir.path().join("00000000000000000000000000000009");
     std::fs::create_dir(&closed).expect("a folder");
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).expect("ours");
-    let on = |command: &str| {
-        let words = [command, "--journal", dir.path().to_str().expect("UTF-8")];
-        flowtest_testkit::run(as_anybody(env!("CARGO_BIN_EXE_flowtest-loadgen")).args(words))
+    close(&closed);
+    let journal = dir.path().to_str().expect("UTF-8");
+    let run = |words: &[&str]| {
+        let mut command = as_anybody(env!("CARGO_BIN_EXE_flowtest-loadgen"));
+        flowtest_testkit::run(command.args(words).args(["--journal", journal]))
     };
+    let on = |command: &str| run(&[command]);
     on("inspect").exits(1).says(&STREAM.to_string()).complains("cannot list");
     on("audit").exits(4).says("DIFFERENT: 1 difference").says("cannot list");
     on("export").exits(1).says("alice").complains("cannot list");
+    let redis = RedisServer::start();
+    // Who plays there is all the same.
+    let contest = dir.path().join("contest.toml");
+    let nobody = "name = \"cup\"\n[[phase]]\nfor = \"100ms\"\nrate = 1\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
+                  [[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:65535\"\n";
+    std::fs::write(&contest, nobody).expect("it is written");
+    let played = run(&["run", contest.to_str().expect("UTF-8"), "--redis", &redis.url()]);
+    played
+        .complains("older journals stay as they are")
+        .complains("cannot list")
+        .complains("left alone: its round is over");
+    run(&["rebuild", "--redis", &redis.url()]).exits(4).says("cannot list").says("what could not be listed is missing");
+    // Where there is no other, that is why nothing is there.
+    close(stream.parent().expect("a round"));
+    for round in std::fs::read_dir(dir.path()).expect("a folder") {
+        let round = round.expect("an entry").path();
+        if round.is_dir() {
+            close(&round);
+        }
+    }
+    on("audit").exits(1).complains("cannot list");
 }
 
 /// A program that may read no more than the owner of a file lets it.

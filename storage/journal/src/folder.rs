@@ -86,11 +86,7 @@ pub(crate) fn find(dir: &Path) -> Result<Listed, JournalError> {
         (Some(round), None, _) => streams_of(dir, round, &mut found)?,
         _ => {
             for (round, path) in ids::<RoundId>(dir, &mut found.strays)? {
-                // What is wrong with it hides no other round.
-                if let Err(error) = streams_of(&path, round, &mut found) {
-                    found.unlisted.push(error);
-                    found.empty.push(round);
-                }
+                streams_beside(&path, round, &mut found);
             }
         }
     }
@@ -100,6 +96,18 @@ pub(crate) fn find(dir: &Path) -> Result<Listed, JournalError> {
 
 fn id_of<Id: FromStr>(path: &Path) -> Option<Id> {
     path.file_name()?.to_str()?.parse().ok()
+}
+
+/// The streams of one round among others: what is wrong with its folder hides none of theirs.
+fn streams_beside(dir: &Path, round: RoundId, found: &mut Listed) {
+    match streams_of(dir, round, found) {
+        // It has gone since: its stream could not begin.
+        Ok(()) | Err(JournalError::Missing { .. }) => {}
+        Err(error) => {
+            found.unlisted.push(error);
+            found.empty.push(round);
+        }
+    }
 }
 
 fn streams_of(dir: &Path, round: RoundId, found: &mut Listed) -> Result<(), JournalError> {
@@ -256,6 +264,14 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_whose_folder_goes_while_they_are_listed_lacks_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut found = Listed::default();
+        streams_beside(&dir.path().join("gone"), RoundId::from_bits(7), &mut found);
+        assert!(found.unlisted.is_empty() && found.empty.is_empty(), "{found:?}");
+    }
 
     #[test]
     fn a_segment_is_known_by_its_exact_name() {

@@ -6,7 +6,7 @@ use super::{Document, Made};
 use crate::control::error::ChangeError;
 use crate::control::roster::{Candidate, Roster};
 use flowtest_accounts::{Actor, Endpoint as Named, EndpointChange, Role, User, UserId};
-use flowtest_contest::lifecycle::Change;
+use flowtest_contest::lifecycle::{self, Change};
 use flowtest_contest::{Contest, Control, Endpoint, State};
 use flowtest_contract::rules::UtcUs;
 use std::collections::BTreeMap;
@@ -28,19 +28,38 @@ impl Edit<'_> {
         self.follow_roster(Trigger::Request, by, now).await
     }
 
-    async fn follow_roster(&self, trigger: Trigger, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+    /// The document, were people followed now, which saves nothing. None while nobody can play.
+    pub async fn followed(&self, now: UtcUs) -> Result<Option<Control>, ChangeError> {
+        let Some(contest) = self.wanted().await? else { return Ok(None) };
+        let roster = self.document.roster();
+        Ok(Some(match self.document.control() {
+            None => opened(contest, &roster),
+            Some(control) => match edit_of(&control, contest, &roster) {
+                None => Control::clone(&control),
+                Some(edit) => lifecycle::change(&control, edit, now)?,
+            },
+        }))
+    }
+
+    /// Looks at accounts and endpoints: what the next round is to be. None while nobody can play.
+    async fn wanted(&self) -> Result<Option<Contest>, ChangeError> {
         let document = self.document;
         let settings = document.enforced_settings();
         let roster = Arc::new(Roster::of(&document.candidates().await?, &settings));
         document.known().roster = Arc::clone(&roster);
+        Ok(roster.contest(document.contest(), &settings))
+    }
+
+    async fn follow_roster(&self, trigger: Trigger, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+        let document = self.document;
+        let wanted = self.wanted().await?;
         if trigger == Trigger::Automation && document.published().conflict.is_some() {
             return Ok(None);
         }
-        let wanted = roster.contest(document.contest(), &settings);
         match (document.control(), wanted) {
             (None, None) => Ok(None),
             (None, Some(contest)) => {
-                let control = Control { ids: roster.ids.clone(), since: roster.since.clone(), ..Control::new(contest) };
+                let control = opened(contest, &document.roster());
                 self.save(None, control, trigger == Trigger::Request, "The contest was opened.", by, now).await
             }
             // Nobody is left: the draft stays, and arming is refused.
@@ -61,12 +80,12 @@ impl Edit<'_> {
         use State::{Armed, Draft, Paused, Running};
         let roster = self.document.roster();
         match control.state {
-            Draft if control.contest == wanted && control.ids == roster.ids => Ok(None),
-            Draft => {
-                let (ids, since) = (roster.ids.clone(), roster.since.clone());
-                let change = Change::Edit { contest: Box::new(wanted), ids, since };
-                self.make(trigger, change, "The draft follows contestants and settings.", by, now).await.map(Some)
-            }
+            Draft => match edit_of(control, wanted, &roster) {
+                None => Ok(None),
+                Some(edit) => {
+                    self.make(trigger, edit, "The draft follows contestants and settings.", by, now).await.map(Some)
+                }
+            },
             Armed | Running | Paused => {
                 let mut made = None;
                 if control.contest.policy != wanted.policy {
@@ -136,6 +155,21 @@ impl Document {
         Ok(others
             .any(|other| other.endpoint.as_ref().and_then(|text| text.parse().ok()).is_some_and(|other| same(&other))))
     }
+}
+
+/// The first document of a contest.
+fn opened(contest: Contest, roster: &Roster) -> Control {
+    Control { ids: roster.ids.clone(), since: roster.since.clone(), ..Control::new(contest) }
+}
+
+/// What brings a draft to what is wanted. None: it is there, or is no draft.
+fn edit_of(control: &Control, wanted: Contest, roster: &Roster) -> Option<Change> {
+    let is_behind = control.contest != wanted || control.ids != roster.ids;
+    (control.state == State::Draft && is_behind).then(|| Change::Edit {
+        contest: Box::new(wanted),
+        ids: roster.ids.clone(),
+        since: roster.since.clone(),
+    })
 }
 
 /// Who is somewhere else than in the document, and may be there.

@@ -90,16 +90,10 @@ impl Document {
             let is_stopped = self.stop_elsewhere(until).await;
             conflict.is_halted |= is_stopped;
         }
-        // What we saved ourselves while Redis was asked is no conflict.
         let is_current = self.control().is_some_and(|newest| newest.revision == control.revision);
         let mut known = self.known();
-        (known.publishing, known.conflict) = match found {
-            Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) => (None, Some(conflict).filter(|_| is_current)),
-            // Somebody was faster: the next look sees to it.
-            Ok(Held::Ours | Held::Stopped(_) | Held::StoppedUnread(_) | Held::Unknown(_)) => (None, None),
-            // It was not looked at: what is decided takes a conflict away by itself.
-            Err(error) => (Some(error.to_string()), known.conflict.take()),
-        };
+        let shown = known.conflict.take();
+        (known.publishing, known.conflict) = outcome(found, shown, is_current);
         let conflict = known.conflict.as_ref().map(|conflict| conflict.message.clone());
         known.publishing.clone().or(conflict)
     }
@@ -294,6 +288,23 @@ impl Conflict {
     }
 }
 
+/// What is in the way after Redis was asked, and what of somebody else is shown then, which was `shown` before. What we have saved
+/// ourselves meanwhile, so that ours is not current, is no conflict; but only who decides takes away one that is shown, and whoever
+/// finds that Redis holds ours.
+fn outcome(
+    found: Result<Held, LinkError>,
+    shown: Option<Conflict>,
+    is_current: bool,
+) -> (Option<String>, Option<Conflict>) {
+    match found {
+        Ok(Held::Foreign(conflict) | Held::StoppedHere(conflict)) if is_current => (None, Some(conflict)),
+        Ok(Held::Foreign(_) | Held::StoppedHere(_)) => (None, shown),
+        // Somebody was faster: the next look sees to it.
+        Ok(Held::Ours | Held::Stopped(_) | Held::StoppedUnread(_) | Held::Unknown(_)) => (None, None),
+        Err(error) => (Some(error.to_string()), shown),
+    }
+}
+
 /// What becomes of changes while somebody else's document is shown.
 fn meanwhile(ours: &Control, found: &Control) -> String {
     let stops = match ours.round == found.round {
@@ -355,4 +366,24 @@ fn put(
         // A stop of ours waits for nobody, and what is no document is replaced.
         Ok(_) | Err(_) => Ok(ControlEdit::Put(Box::new(ours.clone()), Held::Ours)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_stays_until_somebody_decides_or_redis_holds_ours() {
+        let one =
+            |revision| Conflict { revision: Some(revision), found: None, is_halted: false, message: String::new() };
+        let revision =
+            |(_, conflict): (Option<String>, Option<Conflict>)| conflict.and_then(|conflict| conflict.revision);
+        for (is_current, found) in [(true, Some(2)), (false, Some(1))] {
+            assert_eq!(revision(outcome(Ok(Held::Foreign(one(2))), Some(one(1)), is_current)), found);
+            assert_eq!(revision(outcome(Ok(Held::StoppedHere(one(2))), Some(one(1)), is_current)), found);
+            assert_eq!(revision(outcome(Err(LinkError::Late), Some(one(1)), is_current)), Some(1), "nobody has looked");
+            assert_eq!(revision(outcome(Ok(Held::Ours), Some(one(1)), is_current)), None);
+        }
+        assert_eq!(revision(outcome(Ok(Held::Foreign(one(2))), None, false)), None, "it was decided meanwhile");
+    }
 }

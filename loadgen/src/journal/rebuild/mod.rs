@@ -47,11 +47,7 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, without: flags.without.clone(), orphans: false };
-    let mut report = publish(&found, &redis, &extent)?;
-    for why in folders::unlisted(&flags.journals.journal)? {
-        eprintln!("flowtest-loadgen: {why}");
-        report.complete = false;
-    }
+    let report = publish(&found, &redis, &extent)?.with_unlisted(folders::unlisted(&flags.journals.journal)?);
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
     }
@@ -65,14 +61,16 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
 /// Streams that are being written are left alone, and sealed rounds as well; what Redis has to its end is not even read, and
 /// a round that was over and that Redis does not know is left to `rebuild`. A folder without journals is no error.
 pub fn finish_orphans(dir: &Path, redis: &RedisAddress) -> Result<RebuildReport, Failed> {
+    let nothing = RebuildReport { complete: true, ..RebuildReport::default() };
     let found = match flowtest_journal::stream::find(dir) {
-        Err(JournalError::Missing { .. } | JournalError::NotAJournal { .. }) => Vec::new(),
+        Err(JournalError::Missing { .. } | JournalError::NotAJournal { .. }) => return Ok(nothing),
         found => found?,
     };
-    if found.is_empty() {
-        return Ok(RebuildReport { complete: true, ..RebuildReport::default() });
-    }
-    publish(&found, redis, &Extent { orphans: true, ..Extent::default() })
+    let report = match found.is_empty() {
+        true => nothing,
+        false => publish(&found, redis, &Extent { orphans: true, ..Extent::default() })?,
+    };
+    Ok(report.with_unlisted(folders::unlisted(&[dir.to_owned()])?))
 }
 
 fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: &Extent) -> Result<RebuildReport, Failed> {

@@ -6,6 +6,7 @@
 //!              was written now), text
 //! rounds[]     round, contest, sealed, text
 //! decisions[]  round, contest, put_back (steps of which Redis lacked the decision), refused (why)
+//! unlisted[]   why folders of rounds could not be listed: what they hold is missing
 //! ```
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ pub struct RebuildReport {
     pub streams: Vec<StreamReport>,
     pub rounds: Vec<RoundReport>,
     pub decisions: Vec<DecisionsReport>,
+    pub unlisted: Vec<String>,
 }
 
 /// What was decided of the steps of a round's breakpoint phases.
@@ -66,6 +68,11 @@ pub struct RoundReport {
 }
 
 impl RebuildReport {
+    /// The same where some folders could not be listed.
+    pub fn with_unlisted(self, unlisted: Vec<String>) -> RebuildReport {
+        RebuildReport { complete: self.complete && unlisted.is_empty(), unlisted, ..self }
+    }
+
     pub fn count(&self, action: Action) -> usize {
         self.streams.iter().filter(|stream| stream.action == action).count()
     }
@@ -85,10 +92,16 @@ impl fmt::Display for RebuildReport {
         for round in &self.rounds {
             writeln!(f, "  round {}: {}", round.round, round.text)?;
         }
+        for why in &self.unlisted {
+            writeln!(f, "  left out: {why}")?;
+        }
         let [published, missing, refused] =
             [Action::Published, Action::Missing, Action::Refused].map(|a| self.count(a));
         let all = self.streams.len();
         match (published, missing, refused) {
+            (_, 0, 0) if !self.unlisted.is_empty() => {
+                write!(f, "published {published} of {all} streams; what could not be listed is missing")
+            }
             (0, 0, 0) => write!(f, "nothing was missing"),
             (_, 0, 0) => write!(f, "published {published} of {all} streams; Redis has everything now"),
             (_, _, 0) => write!(f, "{missing} of {all} streams are missing in Redis; nothing was changed"),
