@@ -22,41 +22,46 @@ pub fn is_of_many_rounds(folder: &Path) -> bool {
     folder.canonicalize().is_ok_and(|path| !is_round(&path) && !path.parent().is_some_and(is_round))
 }
 
-/// All streams of all folders, by round and stream. What is only named like one is told, and keeps nobody from the others.
-pub fn find(folders: &[PathBuf]) -> Result<Vec<StreamFolder>, Failed> {
-    let mut found: BTreeMap<(u128, u128), StreamFolder> = BTreeMap::new();
-    for folder in folders {
-        let streams = stream::find(folder)?;
-        for stray in stream::strays(folder)? {
-            eprintln!("flowtest-loadgen: left alone: {stray}");
-        }
-        if streams.is_empty() {
-            if let Some(unlisted) = stream::unlisted(folder)?.into_iter().next() {
-                return Err(unlisted.into());
-            }
-            return Err(Failed::Message(format!(
-                "there is no journal in {}: name a folder that `run --journal` wrote, or one of a round in it",
-                shown(folder)
-            )));
-        }
-        for stream in streams {
-            let key = (stream.round.bits(), stream.stream.bits());
-            match found.get(&key) {
-                Some(known) if !is_same(&known.path, &stream.path) => return Err(twice(known, &stream)),
-                _ => _ = found.insert(key, stream),
-            }
-        }
-    }
-    Ok(found.into_values().collect())
+/// What lies under the folders that were named.
+#[derive(Debug)]
+pub struct Found {
+    /// By round and stream.
+    pub streams: Vec<StreamFolder>,
+    /// Rounds that have a folder and no stream in it that is known.
+    pub empty: Vec<RoundId>,
+    /// Why folders of rounds could not be listed, which keeps nobody from the others: what they hold is lacking.
+    pub unlisted: Vec<String>,
 }
 
-/// Why folders of rounds could not be listed, which keeps nobody from the others: what they hold is lacking.
-pub fn unlisted(folders: &[PathBuf]) -> Result<Vec<String>, Failed> {
-    let mut found = Vec::new();
+/// What lies under all folders. What is only named like a stream is told, and keeps nobody from the others.
+pub fn find(folders: &[PathBuf]) -> Result<Found, Failed> {
+    let mut streams: BTreeMap<(u128, u128), StreamFolder> = BTreeMap::new();
+    let (mut empty, mut unlisted) = (Vec::new(), Vec::new());
     for folder in folders {
-        found.extend(stream::unlisted(folder)?.iter().map(ToString::to_string));
+        let listed = stream::list(folder)?;
+        for stray in listed.strays {
+            eprintln!("flowtest-loadgen: left alone: {stray}");
+        }
+        empty.extend(listed.empty);
+        unlisted.extend(listed.unlisted.iter().map(ToString::to_string));
+        if listed.streams.is_empty() {
+            return Err(match listed.unlisted.into_iter().next() {
+                Some(error) => error.into(),
+                None => Failed::Message(format!(
+                    "there is no journal in {}: name a folder that `run --journal` wrote, or one of a round in it",
+                    shown(folder)
+                )),
+            });
+        }
+        for stream in listed.streams {
+            let key = (stream.round.bits(), stream.stream.bits());
+            match streams.get(&key) {
+                Some(known) if !is_same(&known.path, &stream.path) => return Err(twice(known, &stream)),
+                _ => _ = streams.insert(key, stream),
+            }
+        }
     }
-    Ok(found)
+    Ok(Found { streams: streams.into_values().collect(), empty, unlisted })
 }
 
 /// What lies there now, as it is.

@@ -103,9 +103,10 @@ const DAMAGED: &str = "damaged";
 pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
-    let bar = folders::bar(found.iter().map(folders::bytes).sum(), false);
+    let bar = folders::bar(found.streams.iter().map(folders::bytes).sum(), false);
     let read = |folder| Stream::read(folder, &|bytes| bar.inc(bytes));
-    let streams = found.iter().map(|folder| read(folder).unwrap_or_else(|error| Stream::unreadable(folder, &error)));
+    let streams =
+        found.streams.iter().map(|folder| read(folder).unwrap_or_else(|error| Stream::unreadable(folder, &error)));
     let inspected = Inspected { streams: streams.collect() };
     bar.finish_and_clear();
     if let Some(path) = &flags.json {
@@ -115,9 +116,8 @@ pub fn inspect(flags: &Inspect) -> Result<u8, Failed> {
         results::print(&inspected)?;
     }
     let has_nothing = |stream: &Stream| stream.state == UNREADABLE || (stream.state == DAMAGED && stream.last_seq == 0);
-    let unlisted = folders::unlisted(&flags.journals.journal)?;
-    unlisted.iter().for_each(|why| eprintln!("flowtest-loadgen: {why}"));
-    let is_whole = unlisted.is_empty() && !inspected.streams.iter().any(has_nothing);
+    found.unlisted.iter().for_each(|why| eprintln!("flowtest-loadgen: {why}"));
+    let is_whole = found.unlisted.is_empty() && !inspected.streams.iter().any(has_nothing);
     Ok(if is_whole { 0 } else { 1 })
 }
 

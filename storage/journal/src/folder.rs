@@ -63,14 +63,17 @@ fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 
 /// What lies under a folder.
 #[derive(Debug, Default)]
-pub(crate) struct Listed {
-    pub(crate) streams: Vec<StreamFolder>,
-    /// What is named like a round or a stream and is none, each with the reason.
-    pub(crate) strays: Vec<JournalError>,
-    /// Rounds that have a folder and no stream in it that is known.
-    pub(crate) empty: Vec<RoundId>,
-    /// Why the folders of some of these could not be listed.
-    pub(crate) unlisted: Vec<JournalError>,
+pub struct Listed {
+    /// Sorted by round and stream. Their paths are absolute.
+    pub streams: Vec<StreamFolder>,
+    /// What is named like a round or a stream and is none, each with the reason: links, which are not followed, and folders in
+    /// which there is nothing of a journal.
+    pub strays: Vec<JournalError>,
+    /// Rounds that have a folder and no stream in it that is known: there was one, its process died before it wrote anything, or
+    /// the folder cannot be listed.
+    pub empty: Vec<RoundId>,
+    /// Why the folders of some of these could not be listed: whatever streams they hold is lacking.
+    pub unlisted: Vec<JournalError>,
 }
 
 /// All streams under `dir`, which may also be the folder of a round or of a stream.

@@ -2,7 +2,7 @@
 //!
 //! Never writes. What is wrong in a file is [`Tail::Damaged`], never a panic and never a wrong total.
 
-pub use crate::folder::StreamFolder;
+pub use crate::folder::{Listed, StreamFolder};
 pub use crate::synced::{Group, Record};
 
 use crate::JournalError;
@@ -12,7 +12,6 @@ use crate::header::{Header, NoHeader, Previous, SEGMENT_BYTES};
 use crate::record::Kind;
 use crate::segment::{self, Reached, Stop};
 use crate::sense::Sense;
-use flowtest_contract::RoundId;
 use rkyv::util::AlignedVec;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -52,39 +51,20 @@ pub enum Tail {
     Damaged { segment: u32, at: u64, why: String },
 }
 
-/// All streams under `dir`, sorted by round and stream. `dir` may also itself be the folder of a round or of a stream.
-/// Their paths are absolute.
+/// What lies under `dir`, which may also itself be the folder of a round or of a stream.
 ///
 /// # Errors
 /// [`JournalError::Missing`], [`JournalError::NotAFolder`], and what the system says.
+pub fn list(dir: &Path) -> Result<Listed, JournalError> {
+    folder::find(dir)
+}
+
+/// All streams of [`list`].
+///
+/// # Errors
+/// As [`list`].
 pub fn find(dir: &Path) -> Result<Vec<StreamFolder>, JournalError> {
-    Ok(folder::find(dir)?.streams)
-}
-
-/// What lies under `dir` and is named like a round or a stream, and is none: links, which are not followed, and folders in
-/// which there is nothing of a journal. Each with the reason.
-///
-/// # Errors
-/// As [`find`].
-pub fn strays(dir: &Path) -> Result<Vec<JournalError>, JournalError> {
-    Ok(folder::find(dir)?.strays)
-}
-
-/// Why folders of rounds under `dir` could not be listed: whatever streams they hold, [`find`] has none of them.
-///
-/// # Errors
-/// As [`find`].
-pub fn unlisted(dir: &Path) -> Result<Vec<JournalError>, JournalError> {
-    Ok(folder::find(dir)?.unlisted)
-}
-
-/// Rounds that have a folder under `dir` and no stream in it that is known: there was one, its process died before it wrote
-/// anything, or the folder cannot be listed.
-///
-/// # Errors
-/// As [`find`].
-pub fn rounds_without_streams(dir: &Path) -> Result<Vec<RoundId>, JournalError> {
-    Ok(folder::find(dir)?.empty)
+    Ok(list(dir)?.streams)
 }
 
 /// Whether a process is writing it.

@@ -47,7 +47,7 @@ use crate::{Failed, journal::folders};
 use finding::{Finding, Kind};
 use flowtest_contract::RoundId;
 use flowtest_journal::JournalError;
-use flowtest_journal::stream::{StreamFolder, rounds_without_streams};
+use flowtest_journal::stream::StreamFolder;
 use flowtest_scoreboard::ScoreboardError;
 use parking_lot::Mutex;
 use redis::{Board, HeldRound};
@@ -64,13 +64,14 @@ pub const DIFFERENT: u8 = 4;
 pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let what_if = flags.with.as_deref().map(WhatIf::read).transpose()?;
     let redis = flags.redis.address()?;
-    let folders = folders::find(&flags.journals.journal)?;
+    let folders::Found { streams: folders, empty, unlisted } = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let board = redis.as_ref().map(Board::open).transpose()?;
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let (streams, unreadable) = read(&folders, questions, flags.quiet)?;
     if let Some(board) = &board {
-        for round in rounds_named(flags, &folders)? {
+        let rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).chain(empty).collect();
+        for round in rounds {
             board.look_for(flags.contest.as_deref(), round).map_err(|error| {
                 Failed::Message(format!(
                     "{error}; nothing here says of which contest round {round} is: name it by --contest"
@@ -97,7 +98,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     }
     let mut report = AuditReport::new(&streams, held.as_ref());
     report.add_unreadable(&unreadable);
-    report.add_unlisted(&folders::unlisted(&flags.journals.journal)?);
+    report.add_unlisted(&unlisted);
     report.findings.extend(unlooked);
     if let Some(what_if) = &what_if {
         let beginnings = streams.iter().filter_map(|stream| stream.beginning.as_ref());
@@ -110,15 +111,6 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
         results::print(format_args!("{report}\n"))?;
     }
     Ok(if report.equal { 0 } else { DIFFERENT })
-}
-
-/// The rounds that have a folder here, also without a stream in it.
-fn rounds_named(flags: &Audit, folders: &[StreamFolder]) -> Result<BTreeSet<RoundId>, Failed> {
-    let mut rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).collect();
-    for folder in &flags.journals.journal {
-        rounds.extend(rounds_without_streams(folder)?);
-    }
-    Ok(rounds)
 }
 
 /// Looks for rounds that have none, since who names whole generators' folders asks of all their rounds. A finding where that may not

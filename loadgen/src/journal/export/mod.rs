@@ -29,7 +29,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Runs the command.
 pub fn export(flags: &Export) -> Result<u8, Failed> {
-    let found = folders::find(&flags.journals.journal)?;
+    let folders::Found { streams, unlisted: mut lacking, .. } = folders::find(&flags.journals.journal)?;
     let to_stdout = results::is_stdout(&flags.output);
     let out: Box<dyn Write> = if to_stdout {
         Box::new(io::stdout().lock())
@@ -37,11 +37,10 @@ pub fn export(flags: &Export) -> Result<u8, Failed> {
         Box::new(File::create(&flags.output).map_err(|error| results::unwritable(&flags.output, &error))?)
     };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
-    let bar = folders::bar(found.iter().map(folders::bytes).sum(), to_stdout);
-    let mut lacking = folders::unlisted(&flags.journals.journal)?;
+    let bar = folders::bar(streams.iter().map(folders::bytes).sum(), to_stdout);
     let mut line = Line::new(flags.format, records::columns(flags.what));
     let mut written = if flags.format == Format::Csv { line.head(&mut out) } else { Ok(()) };
-    for folder in &found {
+    for folder in &streams {
         let mut records = Records::new(folder, flags.what);
         // The reader cannot be stopped, so the rest is read for nothing after an error of the output.
         let read = stream::read(folder, |group| {

@@ -47,7 +47,7 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
     let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, without: flags.without.clone(), orphans: false };
-    let report = publish(&found, &redis, &extent)?.with_unlisted(folders::unlisted(&flags.journals.journal)?);
+    let report = publish(&found.streams, &redis, &extent)?.with_unlisted(found.unlisted);
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
     }
@@ -62,15 +62,15 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
 /// a round that was over and that Redis does not know is left to `rebuild`. A folder without journals is no error.
 pub fn finish_orphans(dir: &Path, redis: &RedisAddress) -> Result<RebuildReport, Failed> {
     let nothing = RebuildReport { complete: true, ..RebuildReport::default() };
-    let found = match flowtest_journal::stream::find(dir) {
+    let found = match stream::list(dir) {
         Err(JournalError::Missing { .. } | JournalError::NotAJournal { .. }) => return Ok(nothing),
         found => found?,
     };
-    let report = match found.is_empty() {
+    let report = match found.streams.is_empty() {
         true => nothing,
-        false => publish(&found, redis, &Extent { orphans: true, ..Extent::default() })?,
+        false => publish(&found.streams, redis, &Extent { orphans: true, ..Extent::default() })?,
     };
-    Ok(report.with_unlisted(folders::unlisted(&[dir.to_owned()])?))
+    Ok(report.with_unlisted(found.unlisted.iter().map(ToString::to_string).collect()))
 }
 
 fn publish(found: &[StreamFolder], redis: &RedisAddress, extent: &Extent) -> Result<RebuildReport, Failed> {
