@@ -43,9 +43,9 @@ impl Controller {
         let round = RoundId::from_bits(random_bits().map_err(ChangeError::Unfit)?);
         let arm = Change::Arm { round, start_at, scored, generators: named };
         // What is refused replaces nobody's document, and saves nothing: it is judged before anything is done for it.
-        let draft = edit.followed(now).await?.ok_or(ChangeError::NoContest)?;
-        lifecycle::change(&draft, arm.clone(), now)?;
-        edit.follow_people_at_any_rate(&Actor::program(), now).await?;
+        let wanted = edit.wanted().await?.ok_or(ChangeError::NoContest)?;
+        lifecycle::change(&edit.followed(wanted.clone(), now)?, arm.clone(), now)?;
+        edit.follow_at_any_rate(Some(wanted), &Actor::program(), now).await?;
         leave_out(&edit, left_out, by, now).await?;
         let what = format!("A {} round was armed.", if scored { "scored" } else { "practice" });
         let made = edit.change(None, arm, &what, by, now).await?;

@@ -257,7 +257,7 @@ impl Edit<'_> {
             });
         }
         document.settings.put(&document.accounts, settings, by, now).await?;
-        if let Some(made) = self.follow_people_at_any_rate(by, now).await? {
+        if let Some(made) = self.follow_at_any_rate(self.wanted().await?, by, now).await? {
             return Ok(Some(made));
         }
         if document.control().is_none() {

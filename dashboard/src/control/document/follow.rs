@@ -16,33 +16,39 @@ impl Edit<'_> {
     /// Looks at accounts and endpoints, and edits the document after them. `by` stands in its history. While Redis holds
     /// somebody else's document nothing is done on top of that.
     pub async fn follow_people(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
-        match self.follow_roster(Trigger::Automation, by, now).await {
+        let wanted = self.wanted().await?;
+        if self.document.published().conflict.is_some() {
+            return Ok(None);
+        }
+        match self.follow_wanted(Trigger::Automation, wanted, by, now).await {
             // It was found in between.
             Err(ChangeError::Unfit(_)) if self.document.check_undisputed().is_err() => Ok(None),
             followed => followed,
         }
     }
 
-    /// The same for an organiser, who goes on from here whatever Redis holds.
-    pub async fn follow_people_at_any_rate(&self, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
-        self.follow_roster(Trigger::Request, by, now).await
+    /// Brings the document to what is [`Edit::wanted`] for an organiser, who goes on from here whatever Redis holds.
+    pub async fn follow_at_any_rate(
+        &self,
+        wanted: Option<Contest>,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
+        self.follow_wanted(Trigger::Request, wanted, by, now).await
     }
 
-    /// The document, were people followed now, which saves nothing. None while nobody can play.
-    pub async fn followed(&self, now: UtcUs) -> Result<Option<Control>, ChangeError> {
-        let Some(contest) = self.wanted().await? else { return Ok(None) };
+    /// The document as it would be then, which saves nothing.
+    pub fn followed(&self, contest: Contest, now: UtcUs) -> Result<Control, ChangeError> {
         let roster = self.document.roster();
-        Ok(Some(match self.document.control() {
-            None => opened(contest, &roster),
-            Some(control) => match edit_of(&control, contest, &roster) {
-                None => Control::clone(&control),
-                Some(edit) => lifecycle::change(&control, edit, now)?,
-            },
-        }))
+        let Some(control) = self.document.control() else { return Ok(opened(contest, &roster)) };
+        match edit_of(&control, contest, &roster) {
+            None => Ok(Control::clone(&control)),
+            Some(edit) => Ok(lifecycle::change(&control, edit, now)?),
+        }
     }
 
     /// Looks at accounts and endpoints: what the next round is to be. None while nobody can play.
-    async fn wanted(&self) -> Result<Option<Contest>, ChangeError> {
+    pub async fn wanted(&self) -> Result<Option<Contest>, ChangeError> {
         let document = self.document;
         let settings = document.enforced_settings();
         let roster = Arc::new(Roster::of(&document.candidates().await?, &settings));
@@ -50,12 +56,14 @@ impl Edit<'_> {
         Ok(roster.contest(document.contest(), &settings))
     }
 
-    async fn follow_roster(&self, trigger: Trigger, by: &Actor, now: UtcUs) -> Result<Option<Made>, ChangeError> {
+    async fn follow_wanted(
+        &self,
+        trigger: Trigger,
+        wanted: Option<Contest>,
+        by: &Actor,
+        now: UtcUs,
+    ) -> Result<Option<Made>, ChangeError> {
         let document = self.document;
-        let wanted = self.wanted().await?;
-        if trigger == Trigger::Automation && document.published().conflict.is_some() {
-            return Ok(None);
-        }
         match (document.control(), wanted) {
             (None, None) => Ok(None),
             (None, Some(contest)) => {
