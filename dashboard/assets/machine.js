@@ -181,6 +181,8 @@ export class Machine {
     this.lines.store = this.store;
     this.lines.until = Infinity;
     this.feed.comeBack();
+    // An end of a freeze meanwhile shows more of them.
+    this.stores.clear();
     // The seconds that went by unseen.
     this.store.load();
     this.keep();

@@ -22,6 +22,7 @@ export function settingsPage() {
   async function look(from) {
     const mine = ++asked;
     const fields = new URLSearchParams(new FormData(form));
+    const sent = text.value;
     // Only one of the two is told, so that none of them is of before.
     if (from === "text") for (const name of [...fields.keys()]) if (name === "phases" || name.startsWith("phase_")) fields.delete(name);
     if (from === "rows") fields.set("plan", shown.value);
@@ -33,10 +34,11 @@ export function settingsPage() {
       localise(preview);
       form.querySelector("[data-plan-preview]").replaceWith(preview);
       const plan = next.querySelector("[data-plan-text]").value;
+      // What was typed meanwhile is asked about next, and is not what the rows say.
       if (from === "text") { rows().replaceWith(document.adoptNode(next.querySelector("[data-plan-rows]"))); watch(); }
       else text.value = plan;
       if (from !== "text") shown.value = plan;
-      else shown.value = text.value;
+      else shown.value = sent;
     } catch { /* The next letter asks again; saving says what is wrong. */ }
   }
   const soon = (from) => { last = from; clearTimeout(timer); timer = setTimeout(() => look(from), WAIT_MS); };
@@ -44,7 +46,12 @@ export function settingsPage() {
   function watch() {
     const box = rows();
     for (const row of box.querySelectorAll("[data-plan-row]")) tools(row);
-    add.disabled = !box.querySelector("[data-plan-row]");
+    limit();
+  }
+  // Rows beyond what the server reads would be lost.
+  function limit() {
+    const count = rows().querySelectorAll("[data-plan-row]").length;
+    add.disabled = !count || count >= Number(add.dataset.planAdd);
   }
 
   // Buttons that empty a row or change places with the one above.
@@ -89,6 +96,7 @@ export function settingsPage() {
     count.value = String(next + 1);
     last.after(row);
     tools(row);
+    limit();
     row.querySelector("input").focus();
   }
 

@@ -5,6 +5,13 @@ use crate::browser::{play, turn};
 use crate::looks::{Findings, axe};
 use serde_json::json;
 
+/// A line that comes into the text before the rows of the text without it.
+const TYPE_WHILE_ASKED: &str = "const ask = window.fetch; window.fetch = async (...what) => { const answer = await ask(...what); \
+     document.querySelector('[name=plan]').value += '\\n# typed meanwhile'; window.fetch = ask; return answer; };";
+/// As if the server read but one row more than there are.
+const ONE_MORE_ROW: &str = "document.querySelector('[data-plan-add]').dataset.planAdd = \
+     document.querySelectorAll('[data-plan-row]').length + 1;";
+
 #[test]
 fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
     let Some(_turn) = turn() else { return };
@@ -40,8 +47,20 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         admin.until(&preview("did you mean `connections`?")).await;
         admin.until(&preview("300 requests/s")).await;
         admin.until("document.querySelector('[name=phase_0_rate]').value === '300'").await;
-        admin.fill("plan", &wrong.replace("connection =", "connections =")).await;
+        // What is typed while the rows are on their way is no part of them.
+        let right = wrong.replace("connection =", "connections =");
+        admin.run(TYPE_WHILE_ASKED, vec![]).await;
+        admin.fill("plan", &right).await;
+        admin.until(&format!("{text}.endsWith('# typed meanwhile')")).await;
+        admin.until("document.querySelector('[name=plan_shown]').value.includes('connections = 8')").await;
+        let shown = admin.run("return document.querySelector('[name=plan_shown]').value", vec![]).await;
+        assert!(!shown.as_str().is_some_and(|shown| shown.contains("meanwhile")), "rows would win over text: {shown}");
+        admin.fill("plan", &right).await;
         admin.until(&preview("in 2 phases")).await;
+        // No more rows than the server reads.
+        admin.run(ONE_MORE_ROW, vec![]).await;
+        admin.click("[data-plan-add]").await;
+        admin.until("document.querySelector('[data-plan-add]').disabled").await;
         // The second row goes up, and the text with it.
         admin.click("[data-plan-row]:nth-child(2) [aria-label='Move up phase 2']").await;
         admin.until(&format!("{text}.indexOf('rate = 50') < {text}.indexOf('rate = 300')")).await;

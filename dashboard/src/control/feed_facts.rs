@@ -5,7 +5,7 @@ use super::show::{PastFreeze, Show};
 use crate::live::clock::utc_ms;
 use crate::live::facts::{over_from, unsealed_from};
 use crate::live::{Carried, Contestant, Facts, Freeze, HouseResult, NotValid, Notice, PlayedRound, UserKey, marks};
-use flowtest_accounts::{Accounts, AuditFilter, Level, Role, Round, User};
+use flowtest_accounts::{Accounts, AuditFilter, Level, RULING, Role, Round, User};
 use flowtest_contest::{Control, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_contract::utc_us;
@@ -17,8 +17,7 @@ use tokio::sync::watch;
 /// The board looks once a second: what a round came to stands there so long after it was sealed. The next one cannot have begun.
 const SETTLED_US: u64 = 2_000_000;
 
-/// What is noted of a word on a round, and how many words on one are looked at.
-const RULING: &str = "round.ruling";
+/// How many words on one round are looked at.
 const RULINGS_MAX: u32 = 1_000;
 
 /// The newest facts, and who hears of them.

@@ -73,7 +73,7 @@ fn query(req: &mut Request) -> String {
 }
 
 /// Each word is found wherever it stands, as the page tells it or as the log keeps it: in what was done, in the name of
-/// whom it was done to, in a round's number.
+/// whom or what it was done to, in a round's number.
 fn filter(query: &str, users: &[User], names: &Names) -> AuditFilter {
     let words = units(query).into_iter().map(|text| {
         let wanted = text.to_lowercase();
@@ -83,7 +83,7 @@ fn filter(query: &str, users: &[User], names: &Names) -> AuditFilter {
         let called = users.iter().filter(is_called).map(|user| format!("user:{}", user.id));
         let is_it = |(_, number): &(&String, &u32)| wanted == format!("round {number}");
         let rounds = names.rounds.iter().filter(is_it).map(|(id, _)| format!("round:{id}"));
-        let or_subjects = called.chain(rounds).collect();
+        let or_subjects = called.chain(rounds).chain(audit::settings_told_by(&text)).collect();
         AuditWord { or_actions: audit::actions_told_by(&text), or_subjects, text }
     });
     AuditFilter { words: words.collect(), ..AuditFilter::default() }

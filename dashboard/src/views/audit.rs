@@ -80,7 +80,7 @@ const ACTIONS: [(&str, &str); 38] = [
     ("login.ok", "signed in as"),
     ("round.create", "armed"),
     ("round.finish", "sealed"),
-    ("round.ruling", "ruled on"),
+    (flowtest_accounts::RULING, "ruled on"),
     ("round.state", "moved on"),
     ("screen.create", "made a screen"),
     ("screen.revoke", "revoked a screen"),
@@ -103,11 +103,29 @@ const ACTIONS: [(&str, &str); 38] = [
     ("user.unpark", "let play on"),
 ];
 
+/// Settings and what people call them.
+const SETTINGS: [(&str, &str); 6] = [
+    ("contest", "the settings"),
+    ("database", "which database this is"),
+    ("house", "what the house came to"),
+    ("secret.csrf", "the secret of forms"),
+    ("show", "what the public may see"),
+    ("untold_stops", "the stops that Redis has not been told of"),
+];
+
 /// Actions that are told by a word, whatever they are called in the log.
 pub fn actions_told_by(word: &str) -> Vec<String> {
+    told_by(&ACTIONS, word).map(str::to_owned).collect()
+}
+
+/// Subjects of settings that are told by a word, whatever they are called in the log.
+pub fn settings_told_by(word: &str) -> Vec<String> {
+    told_by(&SETTINGS, word).map(|name| format!("setting:{name}")).collect()
+}
+
+fn told_by(names: &'static [(&str, &str)], word: &str) -> impl Iterator<Item = &'static str> {
     let word = word.to_lowercase();
-    let told = ACTIONS.iter().filter(|(_, words)| words.to_lowercase().contains(&word));
-    told.map(|(action, _)| (*action).to_owned()).collect()
+    names.iter().filter(move |(_, words)| words.to_lowercase().contains(&word)).map(|(name, _)| *name)
 }
 
 impl Told {
@@ -128,6 +146,11 @@ impl Told {
             ("setting.put", _) if subject == "setting:house" => {
                 let named = |value: Option<Value>| value.map(|value| with_numbers(value, names));
                 differ("", named(before).as_ref(), named(after).as_ref(), &mut changes);
+            }
+            ("setting.put", _) if subject == "setting:show" => {
+                // Freezes that are over were told when they were set and when they ended.
+                let of_now = |value: Option<Value>| value.map(without_past);
+                differ("", of_now(before).as_ref(), of_now(after).as_ref(), &mut changes);
             }
             _ => differ("", before.as_ref(), after.as_ref(), &mut changes),
         }
@@ -192,6 +215,13 @@ fn with_numbers(value: Value, names: &Names) -> Value {
     }
 }
 
+fn without_past(mut show: Value) -> Value {
+    if let Some(fields) = show.as_object_mut() {
+        fields.remove("past");
+    }
+    show
+}
+
 fn whom(subject: &str, names: &Names) -> String {
     let Some((noun, id)) = subject.split_once(':') else {
         return match subject {
@@ -206,15 +236,10 @@ fn whom(subject: &str, names: &Names) -> String {
             known.cloned().unwrap_or_else(|| format!("account {id}"))
         }
         "round" => names.rounds.get(id).map_or_else(|| format!("round {id}"), |number| format!("round {number}")),
-        "setting" => match id {
-            "contest" => "the settings".to_owned(),
-            "show" => "what the public may see".to_owned(),
-            "house" => "what the house came to".to_owned(),
-            "database" => "which database this is".to_owned(),
-            "secret.csrf" => "the secret of forms".to_owned(),
-            "untold_stops" => "the stops that Redis has not been told of".to_owned(),
-            other => format!("setting {other}"),
-        },
+        "setting" => {
+            let known = SETTINGS.iter().find(|(known, _)| *known == id);
+            known.map_or_else(|| format!("setting {id}"), |(_, words)| (*words).to_owned())
+        }
         "invite" => format!("invitation {id}"),
         "announcement" => String::new(),
         _ => format!("{noun} {id}"),
@@ -364,6 +389,13 @@ mod tests {
                 "{\"rules\":{\"timeout\":\"3s\",\"token\":100},\"phase\":[{\"rate\":5},{\"rate\":9}]}",
                 "{\"rules\":{\"timeout\":\"4s\",\"token\":100},\"phase\":[{\"rate\":5},{\"rate\":7}]}",
                 "saved the settings | phase 2 rate: 9 -> 7 | rules timeout: 3s -> 4s",
+            ),
+            (
+                "setting.put",
+                "setting:show",
+                "{\"freeze_at\":null,\"over\":false,\"past\":[]}",
+                "{\"freeze_at\":null,\"over\":true,\"past\":[{\"freeze_at\":1763892600000000}]}",
+                "saved what the public may see | over: no -> yes",
             ),
             (
                 "login.link",

@@ -53,8 +53,6 @@ pub struct EndpointCard {
     pub set_at_ms: Option<i64>,
     /// When traffic comes, when that is not now: a sentence.
     pub coming: Option<String>,
-    /// A new one that has still to give three right answers.
-    pub waiting: Option<String>,
     pub form: Field,
 }
 

@@ -37,6 +37,8 @@ pub struct PlanEditor {
     pub text: String,
     /// None: only text says it, for it has comments or is no plan at all.
     pub rows: Option<Vec<PlanRowLine>>,
+    /// Rows at most: more is for the text.
+    pub rows_max: usize,
     pub preview: PlanPreview,
 }
 

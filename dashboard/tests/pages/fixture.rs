@@ -329,7 +329,6 @@ fn index(layout: Layout) -> IndexPage {
             current: Some("http://203.0.113.7/".into()),
             set_at_ms: Some(START_MS - 3_600_000),
             coming: Some("You join the round at 10:00:07 UTC: from then on requests come, and count.".into()),
-            waiting: Some("http://flow.bananas.example:8080/fast".into()),
             form: Field::wrong("http://10.0.0.1", "10.0.0.1 is a private address: register a public one."),
         },
         score: ScoreCard {
@@ -865,6 +864,7 @@ fn plan_editor() -> PlanEditor {
     PlanEditor {
         text: contest_form().plan.value,
         rows: Some(vec![row("2m", "200"), row("10m", "200..4000"), row("", "")]),
+        rows_max: 60,
         preview: PlanPreview {
             graph: Some(plan()),
             wrong: vec![(2, HOSTILE[0].into())],

@@ -145,6 +145,12 @@ async fn the_log_says_who_did_what_to_whom_in_words_and_is_searched_and_exported
         assert!(!page.body.contains("No line matches"), "{query}");
         assert!(page.body.contains("let compete again") != page.body.contains("took off the board"), "{query}");
     }
+    ada.follow("/setting/freeze", &[]).await;
+    for query in ["public", "saved+what+the+public+may+see", "setting:show"] {
+        let page = ada.get(&format!("/audit?q={query}")).await;
+        page.says("what the public may see");
+        assert!(!page.body.contains("took off the board"), "{query}");
+    }
     let file = ada.get("/export/audit.csv?q=relays").await;
     assert_eq!(file.status, 200);
     file.says("at,who,address,action,what,whom,subject,before,after")

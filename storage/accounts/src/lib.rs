@@ -30,7 +30,7 @@ pub use contest::control::ControlRevision;
 pub use contest::endpoint::{Endpoint, EndpointChange};
 pub use contest::history::HistoryRow;
 pub use contest::results::RoundResult;
-pub use contest::round::{NewRound, Round, Ruling};
+pub use contest::round::{NewRound, RULING, Round, Ruling};
 pub use contest::screen::Screen;
 pub use contest::setting::{SECRET_PREFIX, Setting};
 pub use error::Error;

@@ -90,7 +90,6 @@ pub(super) async fn page(depot: &mut Depot, app: &App, user: &User) -> Result<In
             coming: app.controller.arrival(user.id, endpoint.is_some(), now),
             set_at_ms: endpoint.as_ref().map(|one| utc_ms(one.at)),
             current: endpoint.map(|one| one.endpoint),
-            waiting: None,
             form,
         },
         score,

@@ -47,7 +47,7 @@ pub(super) fn editor(
         });
         preview.deadlines = said.collect();
     }
-    PlanEditor { text: text.to_owned(), rows, preview }
+    PlanEditor { text: text.to_owned(), rows, rows_max: ROWS_MAX, preview }
 }
 
 fn line(row: PlanRow) -> PlanRowLine {

@@ -20,6 +20,8 @@ use serde_json::json;
 pub(crate) const SEALED: &str = "sealed";
 /// The state a round is created in.
 const DRAFT: &str = "draft";
+/// What the log calls it when an organiser says what becomes of a round that is not valid.
+pub const RULING: &str = "round.ruling";
 /// Longest word for a state.
 const STATE_MAX: usize = 20;
 
@@ -222,7 +224,7 @@ impl Accounts {
                     Some(_) => json!({ "reason": text::reason(&reason)?, "ruling": ruling }),
                 };
                 diesel::update(rounds::table.find(id.to_string())).set(rounds::ruling.eq(ruling)).execute(conn)?;
-                Change::of("round.ruling", subject(id))
+                Change::of(RULING, subject(id))
                     .before(before.ruling.map(|ruling| json!(ruling)))
                     .after(after)
                     .write(conn, &by, now)?;
