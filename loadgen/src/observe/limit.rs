@@ -17,6 +17,7 @@ pub struct LimitStep {
     /// Requests a second.
     pub rate: u64,
     pub trial: Trial,
+    pub connections: u32,
     pub verdict: HoldVerdict,
     /// Requests that fell due in the hold, those that were verified, and those that count for nobody.
     pub due: u64,
@@ -266,6 +267,7 @@ mod tests {
         let step = |rate, verdict, p99_us| LimitStep {
             rate,
             trial: Trial::Climb,
+            connections: 64,
             verdict,
             due: rate * 5,
             verified: rate * 5,

@@ -28,6 +28,10 @@ use std::time::Duration;
 const SETTLE: Duration = Duration::from_secs(1);
 /// With fewer connections nothing is worth measuring: then the first step says what is missing.
 const CONNECTIONS_LEAST: u32 = 16;
+/// A step has as many connections as its rate needs at so many times the lowest median that was shown ..
+const MEDIANS: u64 = 16;
+/// .. and no fewer than these.
+const CONNECTIONS_USUAL: u32 = 64;
 const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX);
 
 /// Runs the command. The exit code is 0 where a limit was found, 3 where our own side was the limit or it was ended before.
@@ -54,8 +58,9 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
     let most = most_connections(flags, &target, &cores);
     result.connections_most = most;
     let mut trouble = None;
-    while let Some(hold) = ladder.now() {
-        let measured = match step(flags, &target, &cores, most, hold, stop) {
+    let mut width = Width::new(pass, most);
+    while let Some(hold) = width.next(&mut ladder) {
+        let measured = match step(flags, &target, &cores, width.connections(hold.sent()), hold, stop) {
             Ok(Some(measured)) => measured,
             Err(error) if result.steps.is_empty() => return Err(error),
             // What was measured until here is told all the same.
@@ -65,6 +70,7 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
             }
         };
         let verdict = ladder.take(measured.judged(&pass));
+        width.note(measured.p50_us);
         let step = LimitStep { verdict, ..measured };
         if is_told {
             results::print(step.line())?;
@@ -126,12 +132,12 @@ fn step(
     flags: &Limit,
     target: &ContestantPlan,
     cores: &[usize],
-    most: u32,
+    connections: u32,
     hold: Hold,
     stop: &Stop,
 ) -> Result<Option<LimitStep>, Failed> {
     let clock = Clock::now();
-    let plan = Arc::new(plan(flags, target.clone(), cores.len() as u32, clock, most, hold.sent()));
+    let plan = Arc::new(plan(flags, target.clone(), cores.len() as u32, clock, connections, hold.sent()));
     let outputs = Outputs { quiet: true, ..Outputs::default() };
     let output = outputs.prepare()?.open(&plan, Title::Stress)?;
     let mut driver = Driver::in_memory(plan, clock, cores, Tracing::Off, output)?;
@@ -148,6 +154,7 @@ fn step(
     Ok(Some(LimitStep {
         rate: hold.sent(),
         trial: hold.trial,
+        connections,
         due: total.requests,
         verified: total.verified,
         own_fault: total.failed.own_fault,
@@ -158,12 +165,11 @@ fn step(
     }))
 }
 
-fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, most: u32, rate: u64) -> Plan {
+fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, connections: u32, rate: u64) -> Plan {
     let settling = Schedule::before_pauses(clock.after(HEAD_START));
     let start = settling + SETTLE.as_nanos() as u64;
     let end = start + (flags.hold.as_nanos() as u64).max(NS_PER_SECOND / 10);
-    let (load, connections) =
-        (Load::Open(Ramp { from: rate, to: rate, seconds: 1 }), flags.pass().connections(rate, most));
+    let load = Load::Open(Ramp { from: rate, to: rate, seconds: 1 });
     let phase = |start, end, scored| Phase { start, end, load, connections, scored };
     Plan {
         rules: flags.server.rules(),
@@ -176,10 +182,100 @@ fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, most:
     }
 }
 
+/// How many connections a step has. With as many as its rate needs when answers take as long as they may, a moment's stall leaves
+/// thousands of requests in flight at once, which slows both sides down so far that they do not come back. So a step has as many
+/// as answers need that take many times as long as half of them did at best; only what broke is tried once more with all that may
+/// be needed, and where that passes the climb goes on with as many.
+#[derive(Clone, Copy, Debug)]
+struct Width {
+    pass: Pass,
+    most: u32,
+    lowest_p50_us: Option<u64>,
+    is_all: bool,
+}
+
+impl Width {
+    fn new(pass: Pass, most: u32) -> Width {
+        Width { pass, most, lowest_p50_us: None, is_all: false }
+    }
+
+    /// What is held next; `None`: it is over.
+    fn next(&mut self, ladder: &mut Ladder) -> Option<Hold> {
+        if ladder.now().is_none() {
+            let had_fewer = |(rate, _): (u64, _)| self.connections(rate) < self.all(rate);
+            self.is_all |= ladder.found().broke.is_some_and(had_fewer) && ladder.try_again();
+        }
+        ladder.now()
+    }
+
+    fn note(&mut self, p50_us: Option<u64>) {
+        self.lowest_p50_us = self.lowest_p50_us.into_iter().chain(p50_us).min();
+    }
+
+    fn connections(&self, rate: u64) -> u32 {
+        let all = self.all(rate);
+        let Some(lowest_us) = self.lowest_p50_us.filter(|_| !self.is_all) else { return all };
+        let usual = Pass { p99_us: lowest_us.saturating_mul(MEDIANS), ..self.pass };
+        usual.connections(rate, self.most).max(CONNECTIONS_USUAL).min(all)
+    }
+
+    /// As many as it needs when answers take as long as they may.
+    fn all(&self, rate: u64) -> u32 {
+        self.pass.connections(rate, self.most)
+    }
+}
+
 impl LimitStep {
     /// What the ladder is told. What our own side could not judge says nothing about the server.
     fn judged(&self, pass: &Pass) -> Measured {
         let due = self.due.saturating_sub(self.own_fault);
         Measured { due, verified: self.verified, p99_us: self.p99_us, valid: self.valid }.beside(self.own_fault, pass)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server holds that answers half of its requests in `latency_us` and carries `capacity` requests a second, both by
+    /// how many connections it has; and how many it had at what it holds.
+    fn climb(latency_us: impl Fn(u64) -> u64, capacity: impl Fn(u32) -> u64) -> (u64, u32) {
+        let pass = Pass { verified: 0.995, p99_us: 50_000 };
+        let step = "x1.25".parse().expect("a step");
+        let mut ladder = Ladder::new(LadderTerms { start: 500, step, max: 1_000_000, pass }).expect("terms");
+        let mut width = Width::new(pass, CONNECTIONS_MOST);
+        let mut held = 0;
+        while let Some(hold) = width.next(&mut ladder) {
+            let (rate, connections) = (hold.sent(), width.connections(hold.sent()));
+            let carried = capacity(connections).min(u64::from(connections) * 1_000_000 / latency_us(rate));
+            let p99_us = if rate <= carried { 2 * latency_us(rate) } else { 3_000_000 };
+            let measured = Measured { due: rate, verified: rate, p99_us: Some(p99_us), valid: true };
+            if ladder.take(measured) == HoldVerdict::Passed {
+                held = connections;
+            }
+            width.note(Some(p99_us / 2));
+        }
+        (ladder.found().holds, held)
+    }
+
+    #[test]
+    fn a_server_that_is_near_is_not_held_down_by_connections_that_it_does_not_need() {
+        let (holds, connections) = climb(|_| 80, |connections| if connections > 400 { 80_000 } else { 140_000 });
+        assert!(holds.abs_diff(140_000) * 20 < 140_000, "{holds}");
+        assert!(connections < 400, "{connections}");
+    }
+
+    #[test]
+    fn a_server_whose_answers_take_longer_at_higher_rates_has_the_connections_that_it_needs() {
+        let slow = |rate| if rate < 5_000 { 500 } else { 20_000 };
+        let (holds, connections) = climb(slow, |_| 20_000);
+        assert!(holds.abs_diff(20_000) * 20 < 20_000, "{holds}");
+        assert!(connections >= 400, "{connections}");
+    }
+
+    #[test]
+    fn a_server_that_is_far_has_all_of_them_at_once() {
+        let (holds, _) = climb(|_| 20_000, |_| 30_000);
+        assert!(holds.abs_diff(30_000) * 20 < 30_000, "{holds}");
     }
 }

@@ -344,6 +344,13 @@ impl Ladder {
         self.passed.iter().copied().filter(|rate| *rate <= most).max().unwrap_or(0)
     }
 
+    /// What broke it, once more, for whoever has something else to try there. `false`: nothing broke it, or it is not over.
+    pub fn try_again(&mut self) -> bool {
+        let broke = self.broke.filter(|_| self.now.is_none() && self.unbroken.is_none());
+        self.now = broke.map(|(rate, _)| Hold { rate, trial: Trial::Retry }).or(self.now);
+        broke.is_some()
+    }
+
     /// A rate that was found does not hold any more, and so much of it was shown. It was over.
     pub fn slip(&mut self, rate: u64, verdict: HoldVerdict, shown: u64) {
         (self.broke, self.unbroken) = (Some((rate, verdict)), None);
