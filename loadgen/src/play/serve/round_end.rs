@@ -228,15 +228,15 @@ impl End {
     fn finish_by_journal(&self, stream: StreamId, until: impl Fn() -> Instant) -> Published {
         let mut told = String::new();
         loop {
-            let (is_published, text) = match finish_orphans(&self.place.journal, &self.place.redis) {
+            let (published, text) = match finish_orphans(&self.place.journal, &self.place.redis) {
                 Ok(report) => became(report, stream),
-                Err(error) => (false, error.to_string()),
+                Err(error) => (Published::NotAll, error.to_string()),
             };
             if text != told {
                 eprintln!("flowtest-loadgen: stream {stream}: {text}");
                 told = text;
             }
-            if is_published {
+            if published == Published::All {
                 return Published::All;
             }
             self.may_rejoin.store(true, Ordering::Relaxed);
@@ -252,12 +252,13 @@ impl End {
 }
 
 /// Whether Redis has all of a stream now, and what is to be told of it.
-fn became(report: RebuildReport, stream: StreamId) -> (bool, String) {
+fn became(report: RebuildReport, stream: StreamId) -> (Published, String) {
     match report.streams.into_iter().find(|found| found.stream == stream.to_string()) {
-        Some(found) => (matches!(found.action, Action::None | Action::Published), found.text),
-        None if report.unlisted.is_empty() => (false, "its journal is gone".to_owned()),
+        Some(found) if matches!(found.action, Action::None | Action::Published) => (Published::All, found.text),
+        Some(found) => (Published::NotAll, found.text),
+        None if report.unlisted.is_empty() => (Published::NotAll, "its journal is gone".to_owned()),
         // It may lie there.
-        None => (false, report.unlisted.join("; ")),
+        None => (Published::NotAll, report.unlisted.join("; ")),
     }
 }
 
@@ -358,8 +359,8 @@ mod tests {
     fn a_stream_is_gone_only_where_every_folder_could_be_listed() {
         let (stream, why) = (StreamId::from_bits(8), || "cannot list /journal/7: Input/output error".to_owned());
         let unlisted = RebuildReport::default().with_unlisted(vec![why()]);
-        assert_eq!(became(unlisted, stream), (false, why()));
-        assert_eq!(became(RebuildReport::default(), stream), (false, "its journal is gone".to_owned()));
+        assert_eq!(became(unlisted, stream), (Published::NotAll, why()));
+        assert_eq!(became(RebuildReport::default(), stream), (Published::NotAll, "its journal is gone".to_owned()));
     }
 
     #[test]
