@@ -126,12 +126,12 @@ impl Unmade {
 
 /// How long a journal may take to be made before that is told, and before nobody waits for it any more.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct CreateLimits {
     told_after: Duration,
     left_after: Duration,
 }
 
-const PATIENCE: Patience = Patience { told_after: TELL_AFTER, left_after: STUCK_AFTER };
+const CREATE_LIMITS: CreateLimits = CreateLimits { told_after: TELL_AFTER, left_after: STUCK_AFTER };
 const _: () = assert!(TELL_AFTER.as_nanos() < STUCK_AFTER.as_nanos());
 
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl Recorder {
             Some(_) => Writer::create(&folder, round, stream, &start).await,
             None => Writer::create_cached(&folder, round, stream, &start).await,
         };
-        Recorder::made_by(make, dir, core, tracing, PATIENCE, unmade)
+        Recorder::made_by(make, dir, core, tracing, CREATE_LIMITS, unmade)
     }
 
     fn made_by(
@@ -172,7 +172,7 @@ impl Recorder {
         dir: &Path,
         core: Option<usize>,
         tracing: Tracing,
-        patience: Patience,
+        limits: CreateLimits,
         unmade: &mut Option<Unmade>,
     ) -> Result<Recorder, Failed> {
         let shared = Arc::new(Shared::default());
@@ -207,13 +207,13 @@ impl Recorder {
                 }
             }
         })?;
-        let mut answer = created.recv_timeout(patience.told_after);
+        let mut answer = created.recv_timeout(limits.told_after);
         if matches!(answer, Err(RecvTimeoutError::Timeout)) {
             eprintln!(
                 "flowtest-loadgen: journal {}: the disk has not made it for two seconds: nothing begins without it; look at the disk",
                 shown(dir)
             );
-            answer = created.recv_timeout(patience.left_after - patience.told_after);
+            answer = created.recv_timeout(limits.left_after - limits.told_after);
         }
         match answer {
             Ok(None) => Ok(Recorder { thread, shared, task, tracing, dir: dir.to_owned() }),
@@ -577,7 +577,7 @@ mod tests {
             let _ = answered.recv();
             Writer::create_cached(&late, round, StreamId::from_bits(8), &start()).await
         };
-        let at_once = Patience { told_after: Duration::ZERO, left_after: Duration::ZERO };
+        let at_once = CreateLimits { told_after: Duration::ZERO, left_after: Duration::ZERO };
         let mut unmade = None;
         assert!(is_silent(Recorder::made_by(make, dir, None, Tracing::Off, at_once, &mut unmade)));
         assert!(is_silent(create(9, &mut unmade)));
