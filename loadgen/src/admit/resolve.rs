@@ -1,7 +1,7 @@
 //! From an endpoint to addresses: outside the workers.
 //!
-//! [`Names`] asks with a limit on its time, and knows what the operator has told of [`Hosts`]. All addresses of a name are
-//! flooded, whether somebody listens there or not. Nobody here knows a policy.
+//! [`Names`] asks with a limit on its time, and knows what the operator has told of [`Hosts`]. A run begins with those addresses
+//! of a name at which somebody listens. Nobody here knows a policy.
 
 pub mod hosts;
 pub mod names;
@@ -9,13 +9,21 @@ pub mod names;
 pub use hosts::{Hosts, HostsError, HostsSource};
 pub use names::Names;
 
+use flowtest_contest::Endpoint;
 use flowtest_contest::address::comparable;
+use flowtest_contest::endpoint::Host;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 /// How long an address may take to accept when we only ask whether somebody listens.
 const LISTENS_WITHIN: Duration = Duration::from_secs(2);
+/// So many are asked at once: all addresses of a name.
+const ASKED_AT_ONCE: usize = ADDRESSES_MAX;
 
 /// Why an endpoint has no address to flood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,20 +106,48 @@ fn has_route(address: &IpAddr) -> bool {
     UdpSocket::bind(any).and_then(|socket| socket.connect((*address, PORT))).is_ok()
 }
 
-/// Those addresses at which somebody listens; an error when nobody does.
-pub fn listening(endpoint: &str, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolveError> {
-    let mut last = io::Error::other("no address");
-    let mut listening = Vec::new();
-    for address in addresses {
-        match TcpStream::connect_timeout(address, LISTENS_WITHIN) {
-            Ok(_) => listening.push(*address),
-            Err(error) => last = error,
+/// Those addresses at which nobody listens, with why. Some are asked at once.
+pub fn silent(addresses: &[SocketAddr]) -> HashMap<SocketAddr, io::Error> {
+    let (next, silent) = (AtomicUsize::new(0), Mutex::new(HashMap::new()));
+    let ask = || {
+        while let Some(address) = addresses.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = TcpStream::connect_timeout(address, LISTENS_WITHIN) {
+                silent.lock().insert(*address, error);
+            }
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..addresses.len().min(ASKED_AT_ONCE) {
+            // This thread asks as well, so it only takes longer when there is no other.
+            let _ = thread::Builder::new().name("listens".to_owned()).spawn_scoped(scope, ask);
+        }
+        ask();
+    });
+    silent.into_inner()
+}
+
+/// The addresses of an endpoint that get requests: those where somebody listens, as in a contest that is served, and all where
+/// nobody does. The sentence is what is to be told of the others; none of `localhost`, which often is `::1` as well with a server
+/// on one of the two.
+pub fn begun_with(
+    endpoint: &Endpoint,
+    mut addresses: Vec<SocketAddr>,
+    silent: &HashMap<SocketAddr, io::Error>,
+) -> (Vec<SocketAddr>, Option<String>) {
+    let (all, is_silent) = (addresses.len(), |address: &SocketAddr| silent.contains_key(address));
+    let left_out: Vec<String> =
+        addresses.iter().filter(|address| is_silent(address)).map(ToString::to_string).collect();
+    if left_out.is_empty() || left_out.len() == all {
+        return (addresses, None);
     }
-    if listening.is_empty() {
-        return Err(ResolveError::Silent { endpoint: endpoint.to_owned(), error: last.to_string() });
-    }
-    Ok(listening)
+    addresses.retain(|address| !is_silent(address));
+    let told = format!(
+        "{endpoint}: nobody listens on {} of its {all} addresses: these get no request; start the server there before, or name one \
+         address",
+        left_out.join(", ")
+    );
+    let is_localhost = matches!(&endpoint.host, Host::Name(name) if name == "localhost");
+    (addresses, Some(told).filter(|_| !is_localhost))
 }
 
 #[cfg(test)]
@@ -129,14 +165,20 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_that_accept_are_kept() {
+    fn only_addresses_that_accept_are_begun_with_and_all_where_none_does() {
         let open = TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
         let open_address = open.local_addr().unwrap();
-        assert_eq!(listening("x", &[closed, open_address]).unwrap(), [open_address]);
-        assert!(listening("x", &[closed]).unwrap_err().to_string().contains("nobody listens"));
+        let both = vec![closed, open_address];
+        let silent = silent(&both);
+        let begun_with = |name: &str, addresses| begun_with(&name.parse().unwrap(), addresses, &silent);
+        let (addresses, told) = begun_with("a.test", both.clone());
+        assert_eq!(addresses, [open_address]);
+        assert!(told.unwrap().contains(&format!("nobody listens on {closed} of its 2 addresses")));
+        assert_eq!(begun_with("localhost", both), (vec![open_address], None));
+        assert_eq!(begun_with("a.test", vec![closed]), (vec![closed], None));
     }
 }

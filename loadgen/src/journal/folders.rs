@@ -27,8 +27,8 @@ pub fn is_of_many_rounds(folder: &Path) -> bool {
 pub struct Found {
     /// By round and stream.
     pub streams: Vec<StreamFolder>,
-    /// Rounds that have a folder and no stream in it that is known.
-    pub empty: Vec<RoundId>,
+    /// Rounds that have a folder and no stream in it that is known, with that folder.
+    pub empty: BTreeMap<RoundId, PathBuf>,
     /// Why folders of rounds could not be listed, which keeps nobody from the others: what they hold is lacking.
     pub unlisted: Vec<String>,
 }
@@ -36,7 +36,7 @@ pub struct Found {
 /// What lies under all folders. What is only named like a stream is told, and keeps nobody from the others.
 pub fn find(folders: &[PathBuf]) -> Result<Found, Failed> {
     let mut streams: BTreeMap<(u128, u128), StreamFolder> = BTreeMap::new();
-    let (mut empty, mut unlisted) = (Vec::new(), Vec::new());
+    let (mut empty, mut unlisted) = (BTreeMap::new(), Vec::new());
     for folder in folders {
         let listed = stream::list(folder)?;
         for stray in listed.strays {

@@ -14,7 +14,7 @@ use crate::engine::clock::RunInstant;
 use crate::engine::control::WorkerControl;
 use crate::engine::index::ContestantIndex;
 use crate::engine::plan::{Load, NS_PER_SECOND, Phase, Plan, Ramp, Target, TrafficMode};
-use crate::engine::run::{Clock, Progress};
+use crate::engine::run::{Clock, Progress, RunError};
 use crate::engine::schedule::Schedule;
 use crate::engine::trace::Tracing;
 use crate::observe::output::Outputs;
@@ -309,13 +309,15 @@ impl Session {
         let Progress { now, sums, .. } = result?.progress;
         let counts = &sums.scored[0];
         self.count(now, &counts.row, start, &errors);
-        Ok(match (broken, self.stop_handle.reason()) {
-            (Some(broken), _) => format!("it ended before its time: {broken}"),
-            (None, Some(reason)) => reason,
-            (None, None) if is_silent => {
+        if let Some(broken) = broken {
+            return Ok(cut_short(&broken));
+        }
+        Ok(match self.stop_handle.reason() {
+            Some(reason) => reason,
+            None if is_silent => {
                 "it ended before its time, for no answer had the right token for ten seconds: see the errors".to_owned()
             }
-            (None, None) => over(counts.row.tally.due, counts.meter.verified),
+            None => over(counts.row.tally.due, counts.meter.verified),
         })
     }
 
@@ -352,6 +354,11 @@ impl Session {
         (report.p50_us, report.p99_us) = (row.latency.quantile(0.5), row.latency.quantile(0.99));
         report.errors.clone_from(&errors.0);
     }
+}
+
+/// What a contestant reads of practice that the generator's own fault has ended.
+fn cut_short(broken: &RunError) -> String {
+    format!("it ended before its time: {}", not_now(broken))
 }
 
 fn over(due: u64, verified: u64) -> String {
@@ -394,6 +401,15 @@ mod tests {
         (1..100).for_each(|at| newest.note(error("token", UtcUs(at))));
         assert_eq!(newest.0.len(), ERRORS_MAX);
         assert_eq!((newest.0[0].at, newest.0[8].at, newest.0[9].kind.as_str()), (UtcUs(99), UtcUs(91), "reset"));
+    }
+
+    #[test]
+    fn what_breaks_in_the_generator_is_for_its_log() {
+        let broken = RunError::Broken { core: 3, error: io::Error::from_raw_os_error(5) };
+        assert_eq!(
+            cut_short(&broken),
+            "it ended before its time: the generator cannot practise now: try it later, and tell the organisers if it stays so"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::Failed;
 use crate::admit::guard::{Denial, Found, admit};
 use crate::admit::probe::{Candidate, CheckedBy, Terms, check};
 use crate::admit::resolve::names::STUCK_AFTER;
-use crate::admit::resolve::{Names, too_many};
+use crate::admit::resolve::{Names, begun_with, silent, too_many};
 use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, Target, TrafficMode};
@@ -28,6 +28,7 @@ use flowtest_contract::{RoundId, StreamId, utc_us};
 use flowtest_journal::free_bytes;
 use flowtest_journal::record;
 use flowtest_scoreboard::{RedisAddress, ScoreboardError};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +112,7 @@ impl Round<'_> {
             Some(dir) => {
                 let start = start_record(self.contest, &plan, self.cores, None);
                 let spare = usable_cores().into_iter().find(|core| !self.cores.contains(core));
-                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.trace.tracing())?)
+                Some(Recorder::create(dir, self.id, self.stream, start, spare, flags.trace.tracing(), &mut None)?)
             }
             None => None,
         };
@@ -227,26 +228,34 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// The roster at its addresses, by the same policy as in a round that is served.
+/// The roster at its addresses, by the same policy as in a round that is served. Of a name with several those that listen.
 fn admitted(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<Vec<ContestantPlan>, Failed> {
-    let admitted = contest.contestants.iter().map(|contestant| {
-        let endpoint = &contestant.endpoint;
-        let Found { addresses, unused } = admit(&contest.policy, names, endpoint, STUCK_AFTER)
-            .map_err(|denial| refused(&contestant.name, &denial))?;
+    let mut found: Vec<Vec<SocketAddr>> = Vec::with_capacity(contest.contestants.len());
+    for Contestant { name, endpoint } in &contest.contestants {
+        let Found { addresses, unused } =
+            admit(&contest.policy, names, endpoint, STUCK_AFTER).map_err(|denial| refused(name, &denial))?;
         if unused > 0 {
-            eprintln!("flowtest-loadgen: {}: {}", contestant.name, too_many(&endpoint.host, unused));
+            eprintln!("flowtest-loadgen: {name}: {}", too_many(&endpoint.host, unused));
+        }
+        found.push(addresses);
+    }
+    let theirs = contest.contestants.iter().zip(&found);
+    let theirs = theirs.map(|(one, addresses)| (one.name.as_str(), addresses.as_slice()));
+    contest.policy.judge_shared(theirs).map_err(|error| Failed::Usage(error.to_string()))?;
+    proved(contest, names, trust)?;
+    let several = found.iter().filter(|addresses| addresses.len() > 1).flatten().copied();
+    let silent = silent(&several.collect::<Vec<_>>());
+    let plan = |(one, addresses): (&Contestant, Vec<SocketAddr>)| {
+        let Contestant { name, endpoint } = one;
+        let (addresses, told) = begun_with(endpoint, addresses, &silent);
+        if let Some(told) = told {
+            eprintln!("flowtest-loadgen: {name}: {told}");
         }
         let tls = trust.of(contest.policy.tls).server(endpoint)?;
         let targets = addresses.into_iter().map(Target::new).collect();
-        Ok(contestant_plan(contestant.name.clone(), endpoint, tls, targets, TrafficMode::Flood))
-    });
-    let admitted = admitted.collect::<Result<Vec<_>, Failed>>()?;
-    let addresses = |one: &ContestantPlan| one.addresses.iter().map(|target| target.address).collect::<Vec<_>>();
-    let theirs: Vec<_> = admitted.iter().map(|one| (one.name.as_str(), addresses(one))).collect();
-    let theirs = theirs.iter().map(|(name, addresses)| (*name, addresses.as_slice()));
-    contest.policy.judge_shared(theirs).map_err(|error| Failed::Usage(error.to_string()))?;
-    proved(contest, names, trust)?;
-    Ok(admitted)
+        Ok(contestant_plan(name.clone(), endpoint, tls, targets, TrafficMode::Flood))
+    };
+    contest.contestants.iter().zip(found).map(plan).collect()
 }
 
 /// Refuses a contest that asks for proof when a server says that it is another's, or nobody's.

@@ -2,7 +2,7 @@
 
 use crate::Failed;
 use crate::admit::resolve::names::STUCK_AFTER;
-use crate::admit::resolve::{Names, listening};
+use crate::admit::resolve::{Names, ResolveError, begun_with, silent};
 use crate::admit::trust::Trust;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::ring::Features;
@@ -14,7 +14,7 @@ use crate::play::driver::{Driver, Ended, Totals};
 use crate::play::flags::Stress;
 use crate::play::plan::{self, HEAD_START};
 use crate::signals::Stop;
-use flowtest_contest::endpoint::{Endpoint, EndpointError, Host};
+use flowtest_contest::endpoint::{Endpoint, EndpointError};
 use flowtest_contract::text::{grouped, percent};
 use flowtest_scoreboard::redacted;
 use std::net::SocketAddr;
@@ -85,21 +85,17 @@ pub(super) fn contestant(
     Ok(plan::contestant(endpoint.to_string(), endpoint, tls, targets, TrafficMode::Flood))
 }
 
-/// All addresses of a name are flooded, as in a contest: one where nobody listens costs its part, and is told. Only
-/// `localhost`, which often is `::1` as well with a server on one of the two, is what listens.
+/// Where somebody listens. What dies later is asked to the end: how it fails is what somebody wants to see here.
 fn flooded(endpoint: &Endpoint, addresses: Vec<SocketAddr>, quiet: bool) -> Result<Vec<SocketAddr>, Failed> {
-    let listening = listening(&endpoint.to_string(), &addresses)?;
-    if matches!(&endpoint.host, Host::Name(name) if name == "localhost") {
-        return Ok(listening);
+    let silent = silent(&addresses);
+    if silent.len() == addresses.len()
+        && let Some(error) = addresses.last().and_then(|last| silent.get(last))
+    {
+        return Err(ResolveError::Silent { endpoint: endpoint.to_string(), error: error.to_string() }.into());
     }
-    let silent = addresses.iter().filter(|address| !listening.contains(address)).map(SocketAddr::to_string);
-    let silent = silent.collect::<Vec<_>>().join(", ");
-    if !silent.is_empty() && !quiet {
-        eprintln!(
-            "flowtest-loadgen: {endpoint}: nobody listens on {silent} of its {} addresses; connections go to all of them in \
-             turn, as in a contest, and these are refused: start the server there, or name one address",
-            addresses.len()
-        );
+    let (addresses, told) = begun_with(endpoint, addresses, &silent);
+    if let Some(told) = told.filter(|_| !quiet) {
+        eprintln!("flowtest-loadgen: {told}");
     }
     Ok(addresses)
 }

@@ -1,7 +1,8 @@
 //! Journals that a crash or somebody's hand has changed.
 
-use crate::played::{Played, STREAM};
+use crate::played::{OTHER, Played, ROUND, STREAM};
 use crate::program::{Said, on};
+use flowtest_contract::RoundId;
 use flowtest_testkit::RedisServer;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -98,6 +99,32 @@ fn a_round_whose_folder_cannot_be_listed_is_told_and_hides_no_other() {
         }
     }
     on("audit").exits(1).complains("cannot list");
+}
+
+#[test]
+fn no_round_is_sealed_without_what_a_folder_of_it_may_hold() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (one, other, away) = (dir.path().join("one"), dir.path().join("other"), dir.path().join("away"));
+    Played::usual().write(&one);
+    let stream = Played { stream: OTHER, ..Played::usual() }.write(&other);
+    let rehearsal = RoundId::from_bits(9);
+    Played { round: rehearsal, stream: OTHER, ..Played::usual() }.write(&other);
+    let round = stream.parent().expect("a round");
+    let mode = |bits| std::fs::set_permissions(round, Permissions::from_mode(bits)).expect("ours");
+    let redis = RedisServer::start();
+    let seal = |code| {
+        let mut command = as_anybody(env!("CARGO_BIN_EXE_flowtest-loadgen"));
+        command.args(["rebuild", "--seal", "--redis", &redis.url(), "--journal"]).arg(&one);
+        flowtest_testkit::run(command.arg("--journal").arg(&other)).exits(code)
+    };
+    let sealed = format!("round {ROUND}: sealed");
+    mode(0o000);
+    seal(4).says("cannot list").says("not sealed: no stream is seen in").says(&round.display().to_string());
+    mode(0o700);
+    std::fs::rename(&stream, &away).expect("it moves");
+    seal(4).says("not sealed: no stream is seen in");
+    std::fs::rename(&away, &stream).expect("it moves");
+    seal(0).says(&sealed);
 }
 
 /// A program that may read no more than the owner of a file lets it.

@@ -4,6 +4,7 @@ use crate::JournalError;
 use flowtest_contract::{RoundId, StreamId};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -69,9 +70,9 @@ pub struct Listed {
     /// What is named like a round or a stream and is none, each with the reason: links, which are not followed, and folders in
     /// which there is nothing of a journal.
     pub strays: Vec<JournalError>,
-    /// Rounds that have a folder and no stream in it that is known: there was one, its process died before it wrote anything, or
-    /// the folder cannot be listed.
-    pub empty: Vec<RoundId>,
+    /// Rounds that have a folder and no stream in it that is known, with that folder: there was one, its process died before it
+    /// wrote anything, or the folder cannot be listed.
+    pub empty: BTreeMap<RoundId, PathBuf>,
     /// Why the folders of some of these could not be listed: whatever streams they hold is lacking.
     pub unlisted: Vec<JournalError>,
 }
@@ -108,7 +109,7 @@ fn streams_beside(dir: &Path, round: RoundId, found: &mut Listed) {
         Ok(()) | Err(JournalError::Missing { .. }) => {}
         Err(error) => {
             found.unlisted.push(error);
-            found.empty.push(round);
+            found.empty.insert(round, dir.to_owned());
         }
     }
 }
@@ -123,7 +124,7 @@ fn streams_of(dir: &Path, round: RoundId, found: &mut Listed) -> Result<(), Jour
         }
     }
     if found.streams.len() == before {
-        found.empty.push(round);
+        found.empty.insert(round, dir.to_owned());
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ use flowtest_contract::TokenMint;
 use flowtest_contract::rules::{Deadlines, Rules};
 use flowtest_contract::verdict::Failure;
 use parking_lot::Mutex;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -70,6 +71,12 @@ pub enum ProbeError {
     NoAddress,
     #[error("no random key for the tokens ({0}): look at this machine's kernel")]
     Random(String),
+}
+
+/// What a contestant reads where the fault is the generator's; the cause is for its log.
+pub(crate) fn not_now(cause: &dyn Display) -> String {
+    eprintln!("flowtest-loadgen: no server can be asked from here: {cause}");
+    "the generator cannot ask any server now: try it later, and tell the organisers if it stays so".to_owned()
 }
 
 /// Sends fresh tokens to addresses that the policy has admitted, and judges the answers. Some addresses are asked at once;

@@ -70,7 +70,7 @@ pub fn audit(flags: &Audit) -> Result<u8, Failed> {
     let questions = Questions { board: board.as_ref(), what_if: what_if.as_ref() };
     let (streams, unreadable) = read(&folders, questions, flags.quiet)?;
     if let Some(board) = &board {
-        let rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).chain(empty).collect();
+        let rounds: BTreeSet<RoundId> = folders.iter().map(|folder| folder.round).chain(empty.into_keys()).collect();
         for round in rounds {
             board.look_for(flags.contest.as_deref(), round).map_err(|error| {
                 Failed::Message(format!(

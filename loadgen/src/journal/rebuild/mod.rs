@@ -18,13 +18,14 @@ use crate::journal::flags::Rebuild;
 use crate::observe::results;
 use crate::{Failed, journal::folders};
 use flowtest_contest::State;
+use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, Row, StreamId};
 use flowtest_journal::JournalError;
 use flowtest_journal::stream::{self, StreamFolder};
 use flowtest_scoreboard::{Publisher, PublisherConfig, RedisAddress, Scoreboard, ScoreboardError};
 use journal::Journal;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long one stream may take to reach a Redis that is away.
@@ -37,6 +38,8 @@ struct Extent {
     dry_run: bool,
     /// Streams of which nothing is left, and that somebody knows never to have begun.
     without: Vec<StreamId>,
+    /// Rounds that have a folder in which no stream is known: nobody can say what lay there.
+    empty: BTreeMap<RoundId, PathBuf>,
     /// Only what a generator finishes that finds journals beside its own.
     orphans: bool,
 }
@@ -46,7 +49,8 @@ pub fn rebuild(flags: &Rebuild) -> Result<u8, Failed> {
     let redis = flags.redis.address()?;
     let found = folders::find(&flags.journals.journal)?;
     results::prepare(flags.json.as_deref())?;
-    let extent = Extent { seal: flags.seal, dry_run: flags.dry_run, without: flags.without.clone(), orphans: false };
+    let (seal, dry_run, without) = (flags.seal, flags.dry_run, flags.without.clone());
+    let extent = Extent { seal, dry_run, without, empty: found.empty, orphans: false };
     let report = publish(&found.streams, &redis, &extent)?.with_unlisted(found.unlisted);
     if let Some(path) = &flags.json {
         results::write_json(path, &report)?;
@@ -472,6 +476,13 @@ impl Rebuilding<'_> {
             let text = format!(
                 "not sealed: nothing is left of stream {stream}, and nobody can say whether it ever began; look for another copy, \
                  or seal without it by --without {stream}"
+            );
+            (false, text)
+        } else if let Some(folder) = self.extent.empty.get(&self.round) {
+            let text = format!(
+                "not sealed: no stream is seen in {}, and nobody can say whether one lies or lay there; make it readable, look for \
+                 another copy, or remove it when none ever began there",
+                shown(folder)
             );
             (false, text)
         } else if !whole {

@@ -34,6 +34,7 @@ use crate::admit::probe::{ProbeService, Settings};
 use crate::observe::metrics::Doing;
 use crate::play::flags::Serve;
 use crate::play::run::finish_others;
+use crate::record::recorder::Unmade;
 use attempt::Attempt;
 use beside::Beside;
 use flowtest_contest::control::UnreadControl;
@@ -129,6 +130,8 @@ struct Controller {
     /// The round that is over here.
     past: Option<RoundId>,
     attempt: Attempt,
+    /// The journal of an attempt whose disk did not answer.
+    unmade: Option<Unmade>,
     keeping: Keeping,
     /// Somebody gives shares to whoever joins in mid-round.
     is_kept: bool,
@@ -191,6 +194,7 @@ impl Controller {
             runner: None,
             past: None,
             attempt: Attempt::default(),
+            unmade: None,
             keeping: Keeping::default(),
             is_kept: false,
             is_leaving: false,
@@ -502,7 +506,8 @@ impl Controller {
                 offset.offset_us, offset.error_us
             )));
         }
-        RoundRunner::arm(&self.home, control, offset, now.saturating_add(READY_US), &mut self.round_ends)
+        let takes_from = now.saturating_add(READY_US);
+        RoundRunner::arm(&self.home, control, offset, takes_from, &mut self.round_ends, &mut self.unmade)
     }
 
     fn end_round(&mut self) {

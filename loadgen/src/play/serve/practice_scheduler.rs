@@ -73,7 +73,7 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
     let config = PracticeConfig {
         contest: home.contest.clone(),
         generator: home.id.clone(),
-        core: *home.cores.last().ok_or("the generator has no core to practise on")?,
+        core: *home.cores.last().ok_or_else(|| not_now(&"it has no core to practise on"))?,
         names: home.names.clone(),
         policy: home.policy(control).map_err(|error| not_now(&error))?,
         trust: home.trust.clone(),
@@ -92,8 +92,7 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
         redis: home.redis.clone(),
     };
     let scoreboard = home.scoreboard().map_err(|error| not_now(&error))?;
-    let practice = Practice::start(scoreboard, config, request.clone())
-        .map_err(|error| format!("the generator has no thread to practise with ({error}): try it later"))?;
+    let practice = Practice::start(scoreboard, config, request.clone()).map_err(|error| not_now(&error))?;
     Ok(UnderWay { practice, contestant: request.contestant.clone(), policy: contest.policy.clone() })
 }
 

@@ -4,7 +4,7 @@
 //! `rebuild` does the same from the journal, and so does the next process that serves from this folder.
 
 use super::home::Home;
-use crate::journal::rebuild::{Action, finish_orphans};
+use crate::journal::rebuild::{Action, RebuildReport, finish_orphans};
 use crate::play::driver::{Ended, Totals};
 use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, StreamId};
@@ -228,18 +228,15 @@ impl End {
     fn finish_by_journal(&self, stream: StreamId, until: impl Fn() -> Instant) -> Published {
         let mut told = String::new();
         loop {
-            let (is_published, text) = match finish_orphans(&self.place.journal, &self.place.redis) {
-                Ok(report) => match report.streams.into_iter().find(|found| found.stream == stream.to_string()) {
-                    Some(found) => (matches!(found.action, Action::None | Action::Published), found.text),
-                    None => (false, "its journal is gone".to_owned()),
-                },
-                Err(error) => (false, error.to_string()),
+            let (published, text) = match finish_orphans(&self.place.journal, &self.place.redis) {
+                Ok(report) => became(report, stream),
+                Err(error) => (Published::NotAll, error.to_string()),
             };
             if text != told {
                 eprintln!("flowtest-loadgen: stream {stream}: {text}");
                 told = text;
             }
-            if is_published {
+            if published == Published::All {
                 return Published::All;
             }
             self.may_rejoin.store(true, Ordering::Relaxed);
@@ -251,6 +248,17 @@ impl End {
                 thread::sleep(SEAL_EVERY);
             }
         }
+    }
+}
+
+/// Whether Redis has all of a stream now, and what is to be told of it.
+fn became(report: RebuildReport, stream: StreamId) -> (Published, String) {
+    match report.streams.into_iter().find(|found| found.stream == stream.to_string()) {
+        Some(found) if matches!(found.action, Action::None | Action::Published) => (Published::All, found.text),
+        Some(found) => (Published::NotAll, found.text),
+        None if report.unlisted.is_empty() => (Published::NotAll, "its journal is gone".to_owned()),
+        // It may lie there.
+        None => (Published::NotAll, report.unlisted.join("; ")),
     }
 }
 
@@ -345,6 +353,14 @@ mod tests {
     fn a_stream_whose_recorder_failed_has_its_end_before_the_process_has() {
         let until = Instant::now() + flowtest_testkit::WAIT_MAX;
         ends_by(|end, _, stream| end.finish_by_journal(stream, || until));
+    }
+
+    #[test]
+    fn a_stream_is_gone_only_where_every_folder_could_be_listed() {
+        let (stream, why) = (StreamId::from_bits(8), || "cannot list /journal/7: Input/output error".to_owned());
+        let unlisted = RebuildReport::default().with_unlisted(vec![why()]);
+        assert_eq!(became(unlisted, stream), (Published::NotAll, why()));
+        assert_eq!(became(RebuildReport::default(), stream), (Published::NotAll, "its journal is gone".to_owned()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::observe::title::Title;
 use crate::play::driver::Driver;
 use crate::play::plan::{Taker, contest_plan, contestant, phases, request, run_clock, schedule};
 use crate::record::publish::Board;
-use crate::record::recorder::Recorder;
+use crate::record::recorder::{Recorder, Unmade};
 use flowtest_contest::contest::Absent;
 use flowtest_contest::endpoint::Endpoint;
 use flowtest_contest::lifecycle::follows;
@@ -172,13 +172,14 @@ struct RefusedDocument {
 impl RoundRunner {
     /// Makes everything ready for an armed round: journal, registration, workers. The roster is let in as it answers. Splits
     /// that begin from `takes_from` on are ours: a round that is played already is joined by the next one that names us.
-    /// One whose registration fails is left to `ends`.
+    /// One whose registration fails is left to `ends`. `unmade`: a journal that waits for its disk since an attempt before.
     pub(super) fn arm(
         home: &Home,
         control: Control,
         offset: ClockOffset,
         takes_from: UtcUs,
         ends: &mut RoundEnds,
+        unmade: &mut Option<Unmade>,
     ) -> Result<RoundRunner, Failed> {
         let id = control.round.ok_or_else(|| Failed::Message("the armed round has no id".to_owned()))?;
         let policy = home.policy(&control)?;
@@ -200,7 +201,7 @@ impl RoundRunner {
         let plan = Arc::new(Plan { places, room: places, request_spare: REQUEST_SPARE, ..plan });
         let start = home.start_record(&control, &plan, offset, &taker);
         let output = prepared.open(&plan, Title::Contest(control.contest.name.clone()))?;
-        let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing)?;
+        let recorder = Recorder::create(&home.journal, id, stream, start, home.spare_core(), home.tracing, unmade)?;
         for (at, deadlines) in plan.schedule.all_deadlines().iter().skip(1) {
             recorder.control(journal_control(&control, *at, deadlines));
         }

@@ -18,6 +18,7 @@ use crate::engine::control::{GoOn, WorkerControl};
 use crate::engine::plan::Plan;
 use crate::engine::run::{Collector, Progress};
 use crate::engine::trace::Tracing;
+use crate::record::standstill::TELL_AFTER;
 use explain::Explained;
 use flowtest_contract::text::shown;
 use flowtest_contract::{RoundId, Row, StreamId, utc_us};
@@ -30,8 +31,9 @@ use parking_lot::Mutex;
 use requests::Requests;
 use room::Level;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How often the workers' queues are looked at.
@@ -112,6 +114,26 @@ pub struct Recorded {
     pub rows: Arc<[Row]>,
 }
 
+/// A journal that the disk has not made in time: its thread waits for the disk, and no other is begun meanwhile.
+#[derive(Debug)]
+pub struct Unmade(Arc<Shared>);
+
+impl Unmade {
+    fn is_waited_for(&self) -> bool {
+        !self.0.over.load(Ordering::Relaxed)
+    }
+}
+
+/// How long a journal may take to be made before that is told, and before nobody waits for it any more.
+#[derive(Clone, Copy, Debug)]
+struct CreateLimits {
+    told_after: Duration,
+    left_after: Duration,
+}
+
+const CREATE_LIMITS: CreateLimits = CreateLimits { told_after: TELL_AFTER, left_after: STUCK_AFTER };
+const _: () = assert!(TELL_AFTER.as_nanos() < STUCK_AFTER.as_nanos());
+
 #[derive(Debug)]
 pub struct Recorder {
     thread: writer::Handle<Result<Recorded, Failed>>,
@@ -122,7 +144,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Makes the journal and writes its start. `core`: one that no worker uses.
+    /// Makes the journal and writes its start. `core`: one that no worker uses. Where the disk does not answer nobody waits for
+    /// long: `unmade` remembers what does, and until that is over this is an error at once.
     pub fn create(
         dir: &Path,
         round: RoundId,
@@ -130,6 +153,27 @@ impl Recorder {
         start: Start,
         core: Option<usize>,
         tracing: Tracing,
+        unmade: &mut Option<Unmade>,
+    ) -> Result<Recorder, Failed> {
+        if unmade.as_ref().is_some_and(Unmade::is_waited_for) {
+            return Err(unanswered(dir));
+        }
+        let folder = dir.to_owned();
+        // Without a core of its own the recorder must not poll for its writes.
+        let make = async move || match core {
+            Some(_) => Writer::create(&folder, round, stream, &start).await,
+            None => Writer::create_cached(&folder, round, stream, &start).await,
+        };
+        Recorder::made_by(make, dir, core, tracing, CREATE_LIMITS, unmade)
+    }
+
+    fn made_by(
+        make: impl AsyncFnOnce() -> Result<Writer, JournalError> + Send + 'static,
+        dir: &Path,
+        core: Option<usize>,
+        tracing: Tracing,
+        limits: CreateLimits,
+        unmade: &mut Option<Unmade>,
     ) -> Result<Recorder, Failed> {
         let shared = Arc::new(Shared::default());
         let (task, tasks) = mpsc::sync_channel(1);
@@ -138,12 +182,7 @@ impl Recorder {
             let (dir, shared) = (dir.to_owned(), shared.clone());
             move || async move {
                 let _over = OverOnDrop(shared.clone());
-                // Without a core of its own the recorder must not poll for its writes.
-                let created = match core {
-                    Some(_) => Writer::create(&dir, round, stream, &start).await,
-                    None => Writer::create_cached(&dir, round, stream, &start).await,
-                };
-                let writer = match created {
+                let writer = match make().await {
                     Ok(writer) => writer,
                     Err(error) => {
                         let _ = ready.send(Some(error));
@@ -168,10 +207,23 @@ impl Recorder {
                 }
             }
         })?;
-        match created.recv() {
+        let mut answer = created.recv_timeout(limits.told_after);
+        if matches!(answer, Err(RecvTimeoutError::Timeout)) {
+            eprintln!(
+                "flowtest-loadgen: journal {}: the disk has not made it for two seconds: nothing begins without it; look at the disk",
+                shown(dir)
+            );
+            answer = created.recv_timeout(limits.left_after - limits.told_after);
+        }
+        match answer {
             Ok(None) => Ok(Recorder { thread, shared, task, tracing, dir: dir.to_owned() }),
             Ok(Some(error)) => Err(error.into()),
-            Err(mpsc::RecvError) => Err(thread.join().map_or_else(Failed::from, |_| idle())),
+            Err(RecvTimeoutError::Disconnected) => Err(thread.join().map_or_else(Failed::from, |_| idle())),
+            Err(RecvTimeoutError::Timeout) => {
+                // When the disk has made it after all the thread ends its stream: there is nobody to send it anything.
+                *unmade = Some(Unmade(shared));
+                Err(unanswered(dir))
+            }
         }
     }
 
@@ -240,6 +292,13 @@ async fn end_at_once(mut writer: Writer) -> Result<(), JournalError> {
     writer.append_end(&End { at: utc_us().0, code: EndCode::Stopped as u16 })?;
     writer.commit().await?;
     writer.close().await
+}
+
+fn unanswered(dir: &Path) -> Failed {
+    Failed::Message(format!(
+        "the journal in {} is not made, for the disk does not answer: look at it and at dmesg, or name a folder on another by --journal",
+        shown(dir)
+    ))
 }
 
 fn idle() -> Failed {
@@ -477,5 +536,55 @@ impl Record {
 
     fn now(&self) -> UtcUs {
         self.task.plan.utc_us(self.task.collector.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtest_contract::rules::{Deadlines, Rules};
+    use flowtest_journal::record::Terms;
+    use flowtest_journal::stream;
+    use flowtest_testkit::wait_until;
+
+    fn start() -> Start {
+        Start {
+            at: utc_us().0,
+            clock_offset_us: 0,
+            clock_error_us: 0,
+            terms: Terms::new(&Rules::default(), &Deadlines::default()),
+            contest: "finals".into(),
+            names: Vec::new(),
+            name_lens: Vec::new(),
+            document: "{}".into(),
+            program: "{}".into(),
+        }
+    }
+
+    #[test]
+    fn a_disk_that_does_not_make_a_journal_is_left_and_nobody_else_waits_for_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (dir, round) = (folder.path(), RoundId::from_bits(7));
+        let create = |stream, unmade: &mut Option<Unmade>| {
+            Recorder::create(dir, round, StreamId::from_bits(stream), start(), None, Tracing::Off, unmade)
+        };
+        let is_silent = |made: Result<Recorder, Failed>| {
+            made.expect_err("the disk does not answer").to_string().contains("the disk does not answer")
+        };
+        let (answer, answered) = mpsc::channel::<()>();
+        let late = dir.to_owned();
+        let make = async move || {
+            let _ = answered.recv();
+            Writer::create_cached(&late, round, StreamId::from_bits(8), &start()).await
+        };
+        let at_once = CreateLimits { told_after: Duration::ZERO, left_after: Duration::ZERO };
+        let mut unmade = None;
+        assert!(is_silent(Recorder::made_by(make, dir, None, Tracing::Off, at_once, &mut unmade)));
+        assert!(is_silent(create(9, &mut unmade)));
+        drop(answer);
+        wait_until("the late journal", || unmade.as_ref().is_none_or(|unmade| !unmade.is_waited_for()).then_some(()));
+        let found = stream::find(dir).expect("a journal");
+        assert!(found.len() == 1 && stream::seems_ended(&found[0]).expect("it is read"), "{found:?}");
+        create(10, &mut unmade).expect("the disk answers");
     }
 }
