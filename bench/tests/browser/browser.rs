@@ -201,6 +201,14 @@ impl Browser {
         self.driver.goto(format!("{}{path}", self.origin)).await.unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
+    /// A file, as whoever has it opens it.
+    pub(crate) async fn open_file(&self, file: &Path) {
+        self.driver
+            .goto(format!("file://{}", file.display()))
+            .await
+            .unwrap_or_else(|error| panic!("{file:?}: {error}"));
+    }
+
     /// Path, query and fragment of where it is.
     pub(crate) async fn place(&self) -> String {
         let url = self.driver.current_url().await.expect("it is somewhere");
