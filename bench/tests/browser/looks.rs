@@ -139,17 +139,23 @@ impl Findings {
         }
     }
 
-    /// Nothing may stick out sideways.
+    /// Nothing may stick out sideways, nor be cut off there.
     pub(crate) async fn look(&mut self, browser: &Browser, name: &str, width: u32) {
         let script = "const root = document.documentElement; \
                       const clipped = one => one.parentElement && (getComputedStyle(one.parentElement).overflowX !== 'visible' || clipped(one.parentElement)); \
                       const wide = [...document.querySelectorAll('body *')]\
                       .filter(one => one.getBoundingClientRect().right > root.clientWidth + 0.3)\
                       .filter(one => !clipped(one)).slice(0, 5)\
-                      .map(one => one.tagName + '.' + one.className + ' ' + one.getBoundingClientRect().right + ' ' + one.textContent.trim().slice(0, 40)); return [root.scrollWidth, root.clientWidth, wide]";
+                      .map(one => one.tagName + '.' + one.className + ' ' + one.getBoundingClientRect().right + ' ' + one.textContent.trim().slice(0, 40)); \
+                      const cut = [...document.querySelectorAll('.standings-box [data-rows] td')]\
+                      .filter(one => one.getBoundingClientRect().right > one.closest('.standings-box').getBoundingClientRect().right + 0.5)\
+                      .slice(0, 3).map(one => one.className + ' ' + one.textContent.trim()); return [root.scrollWidth, root.clientWidth, wide, cut]";
         let said = browser.run(script, vec![]).await;
         if said[0].as_i64() > said[1].as_i64() {
             self.0.push(format!("{name} at {width} px scrolls sideways, to {} px: {}", said[0], said[2]));
+        }
+        if said[3].as_array().is_some_and(|cut| !cut.is_empty()) {
+            self.0.push(format!("{name} at {width} px cuts figures of the standings off: {}", said[3]));
         }
     }
 
