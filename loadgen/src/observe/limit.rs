@@ -56,8 +56,9 @@ impl LimitStep {
     pub fn line(&self) -> String {
         let quantile = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
         format!(
-            "  {:>11}/s  {:>10} verified   p50 {:>10}   p99 {:>10}   {}\n",
+            "  {:>11}/s  {:>5} connections  {:>10} verified   p50 {:>10}   p99 {:>10}   {}\n",
             grouped(self.rate),
+            grouped(self.connections),
             percent(self.verified, self.due.saturating_sub(self.own_fault)),
             quantile(self.p50_us),
             quantile(self.p99_us),

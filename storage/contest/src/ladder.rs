@@ -347,8 +347,10 @@ impl Ladder {
     /// What broke it, once more, for whoever has something else to try there. `false`: nothing broke it, or it is not over.
     pub fn try_again(&mut self) -> bool {
         let broke = self.broke.filter(|_| self.now.is_none() && self.unbroken.is_none());
-        self.now = broke.map(|(rate, _)| Hold { rate, trial: Trial::Retry }).or(self.now);
-        broke.is_some()
+        let Some((rate, _)) = broke else { return false };
+        self.now = Some(Hold { rate, trial: Trial::Retry });
+        self.not_valid = 0;
+        true
     }
 
     /// A rate that was found does not hold any more, and so much of it was shown. It was over.
