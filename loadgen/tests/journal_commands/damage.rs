@@ -120,6 +120,14 @@ fn no_round_is_sealed_without_what_a_folder_of_it_may_hold() {
     let sealed = format!("round {ROUND}: sealed");
     mode(0o000);
     seal(4).says("cannot list").says("not sealed: no stream is seen in").says(&round.display().to_string());
+    // Its names may be read, and nothing that they stand for.
+    mode(0o444);
+    seal(4).says(&stream.display().to_string()).says("Permission denied");
+    for (command, code) in [("export", 1), ("inspect", 1), ("audit", 4)] {
+        let mut asked = as_anybody(env!("CARGO_BIN_EXE_flowtest-loadgen"));
+        let said = flowtest_testkit::run(asked.args([command, "--journal"]).arg(&other)).exits(code);
+        assert!([&said.out, &said.err].iter().any(|text| text.contains("Permission denied")), "{command}: {said:?}");
+    }
     mode(0o700);
     std::fs::rename(&stream, &away).expect("it moves");
     seal(4).says("not sealed: no stream is seen in");

@@ -138,7 +138,9 @@ fn ids<Id: FromStr>(dir: &Path, strays: &mut Vec<JournalError>) -> Result<Vec<(I
             strays.push(JournalError::NotAFile { path: path.clone() });
             false
         }
-        about => about.is_ok_and(|about| about.is_dir()),
+        Ok(about) => about.is_dir(),
+        // What cannot be looked at may be one, and reading it says why; what has gone since it was listed is none.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     });
     Ok(named)
 }
