@@ -5,9 +5,11 @@ mod server;
 use flowtest_testkit::{wait_until, wait_until_or};
 use serde_json::Value;
 use server::serve;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn honest(host: &str) -> u16 {
@@ -197,14 +199,7 @@ fn a_dead_address_of_a_name_gets_no_request_in_stress_and_run_as_where_it_is_not
     assert!(told(&output), "{output:?}");
 
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("contest.toml");
-    let contest = format!(
-        "name = \"cup\"\n[[phase]]\nfor = \"1s\"\nrate = 100\nconnections = 4\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
-         [[contestant]]\nname = \"two\"\nendpoint = \"{url}\"\n"
-    );
-    std::fs::write(&file, contest).unwrap();
-    let mut run = Command::new(env!("CARGO_BIN_EXE_flowtest-loadgen"));
-    let output = run.arg("run").arg(&file).args(hosts).args(["--json", "-"]).output().unwrap();
+    let output = run_of_two(folder.path(), &url, "1s").args(hosts).output().unwrap();
     let run = json(&output);
     assert!(told(&output), "{output:?}");
     for figures in [&stress, &run] {
@@ -212,6 +207,36 @@ fn a_dead_address_of_a_name_gets_no_request_in_stress_and_run_as_where_it_is_not
         let (right, refused) = (figures["verified"].as_u64().unwrap(), figures["failed"]["refused"].as_u64().unwrap());
         assert!(right > 0 && refused == 0, "one of the two addresses is dead: {figures}");
     }
+}
+
+#[test]
+fn an_address_that_comes_to_life_plays_the_rest_of_a_run() {
+    let port = honest("127.0.0.1");
+    let hosts = ["--hosts", "two.test=127.0.0.1", "--hosts", "two.test=127.0.0.2"];
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = run_of_two(folder.path(), &format!("two.test:{port}"), "9s").args(hosts).spawn().unwrap();
+    let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains(&format!("nobody listens on 127.0.0.2:{port}"))));
+    let (_, late) = serve(&format!("127.0.0.2:{port}"), 0);
+    let back = format!("127.0.0.2:{port} gave three answers with the right token");
+    assert!(said.any(|line| line.contains(&back)), "the run is over, and nobody asked it again");
+    said.for_each(drop);
+    let figures = json(&run.wait_with_output().unwrap());
+    assert_all_right(&figures, 900);
+    assert!(late.load(Ordering::Relaxed) > 20, "it gets its part: {late:?}");
+}
+
+/// A `run` of a hundred requests a second to this address of the contestant `two`.
+fn run_of_two(folder: &Path, url: &str, length: &str) -> Command {
+    let file = folder.join("contest.toml");
+    let contest = format!(
+        "name = \"cup\"\n[[phase]]\nfor = \"{length}\"\nrate = 100\nconnections = 4\n[policy]\nallow = [\"127.0.0.0/8\"]\n\
+         [[contestant]]\nname = \"two\"\nendpoint = \"{url}\"\n"
+    );
+    std::fs::write(&file, contest).unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_flowtest-loadgen"));
+    run.arg("run").arg(&file).args(["--json", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    run
 }
 
 fn signal(child: &Child, name: &str) {

@@ -126,28 +126,25 @@ pub fn silent(addresses: &[SocketAddr]) -> HashMap<SocketAddr, io::Error> {
     silent.into_inner()
 }
 
-/// The addresses of an endpoint that get requests: those where somebody listens, as in a contest that is served, and all where
-/// nobody does. The sentence is what is to be told of the others; none of `localhost`, which often is `::1` as well with a server
+/// The addresses of an endpoint that are not begun with: those where nobody listens, as in a contest that is served, and none where
+/// nobody does at any. The sentence is what is to be told of them; none of `localhost`, which often is `::1` as well with a server
 /// on one of the two.
-pub fn begun_with(
+pub fn left_out(
     endpoint: &Endpoint,
-    mut addresses: Vec<SocketAddr>,
+    addresses: &[SocketAddr],
     silent: &HashMap<SocketAddr, io::Error>,
 ) -> (Vec<SocketAddr>, Option<String>) {
-    let (all, is_silent) = (addresses.len(), |address: &SocketAddr| silent.contains_key(address));
-    let left_out: Vec<String> =
-        addresses.iter().filter(|address| is_silent(address)).map(ToString::to_string).collect();
-    if left_out.is_empty() || left_out.len() == all {
-        return (addresses, None);
+    let mut left_out: Vec<SocketAddr> =
+        addresses.iter().copied().filter(|address| silent.contains_key(address)).collect();
+    if left_out.len() == addresses.len() {
+        left_out.clear();
     }
-    addresses.retain(|address| !is_silent(address));
-    let told = format!(
-        "{endpoint}: nobody listens on {} of its {all} addresses: these get no request; start the server there before, or name one \
-         address",
-        left_out.join(", ")
-    );
     let is_localhost = matches!(&endpoint.host, Host::Name(name) if name == "localhost");
-    (addresses, Some(told).filter(|_| !is_localhost))
+    let told = (!left_out.is_empty() && !is_localhost).then(|| {
+        let named: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+        format!("{endpoint}: nobody listens on {} of its {} addresses", named.join(", "), addresses.len())
+    });
+    (left_out, told)
 }
 
 #[cfg(test)]
@@ -165,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_that_accept_are_begun_with_and_all_where_none_does() {
+    fn addresses_where_nobody_listens_are_left_out_and_none_where_nobody_does_at_any() {
         let open = TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -174,11 +171,11 @@ mod tests {
         let open_address = open.local_addr().unwrap();
         let both = vec![closed, open_address];
         let silent = silent(&both);
-        let begun_with = |name: &str, addresses| begun_with(&name.parse().unwrap(), addresses, &silent);
-        let (addresses, told) = begun_with("a.test", both.clone());
-        assert_eq!(addresses, [open_address]);
+        let left_out = |name: &str, addresses: &[SocketAddr]| left_out(&name.parse().unwrap(), addresses, &silent);
+        let (addresses, told) = left_out("a.test", &both);
+        assert_eq!(addresses, [closed]);
         assert!(told.unwrap().contains(&format!("nobody listens on {closed} of its 2 addresses")));
-        assert_eq!(begun_with("localhost", both), (vec![open_address], None));
-        assert_eq!(begun_with("a.test", vec![closed]), (vec![closed], None));
+        assert_eq!(left_out("localhost", &both), (vec![closed], None));
+        assert_eq!(left_out("a.test", &[closed]), (vec![], None));
     }
 }

@@ -151,7 +151,7 @@ impl Driver {
     /// Whoever gives no answer for long is only probed from now on.
     #[must_use]
     pub fn gated(self) -> Driver {
-        Driver { gate: Some(HealthGate::new(self.plan.contestants.len(), self.plan.timeout())), ..self }
+        Driver { gate: Some(HealthGate::of(&self.plan)), ..self }
     }
 
     /// From now on the scoreboard gets what counts.

@@ -72,8 +72,14 @@ pub struct HealthGate {
 }
 
 impl HealthGate {
-    pub fn new(contestants: usize, timeout: u64) -> HealthGate {
-        HealthGate { contestants: Table::filled(Vec::new(), contestants), timeout }
+    /// Of a plan that begins: addresses that are silent in it get nothing but probes from the first request on.
+    pub fn of(plan: &Plan) -> HealthGate {
+        let begin = |target: &Target| {
+            let probed = target.is_silent.then_some((RunInstant::START, 0));
+            (target.address, AddressHealth { probed, ..AddressHealth::default() })
+        };
+        let contestants = plan.contestants.iter().map(|contestant| contestant.addresses.iter().map(begin).collect());
+        HealthGate { contestants: contestants.collect(), timeout: plan.timeout() }
     }
 
     /// There are so many contestants now.
@@ -153,6 +159,7 @@ impl HealthGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::play::plan::contestant;
     use proptest::prelude::*;
 
     const SECOND: u64 = NS_PER_SECOND;
@@ -171,6 +178,11 @@ mod tests {
     }
 
     impl HealthGate {
+        /// Of one contestant.
+        fn new(timeout: u64) -> HealthGate {
+            HealthGate { contestants: Table::filled(Vec::new(), 1), timeout }
+        }
+
         /// Looks at a contestant of one address; says what it gets.
         fn one(&mut self, now: RunInstant, flooded: bool, counted: AddressCounts) -> TrafficMode {
             self.look(ContestantIndex::FIRST, now, flooded, [(address(1), counted)].into_iter());
@@ -186,7 +198,7 @@ mod tests {
 
     impl Contestant {
         fn new() -> Contestant {
-            Contestant { gate: HealthGate::new(1, 3 * SECOND), asked: 0, alive: 0 }
+            Contestant { gate: HealthGate::new(3 * SECOND), asked: 0, alive: 0 }
         }
 
         /// Looks at each of these tenths of a second, in which so much is asked and answered; says what it gets at the end.
@@ -234,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_is_our_own_fault_is_no_silence() {
-        let mut gate = HealthGate::new(1, 60 * SECOND);
+        let mut gate = HealthGate::new(60 * SECOND);
         let mut look = |tenths: std::ops::Range<u64>, asked: u64, alive: u64, own: fn(u64) -> u64| {
             let looks = tenths.map(|tenth| gate.one(at(tenth), true, AddressCounts { asked, alive, own: own(tenth) }));
             looks.last().expect("a look")
@@ -257,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_look_that_comes_late_is_no_silence() {
-        let mut gate = HealthGate::new(1, 3 * SECOND);
+        let mut gate = HealthGate::new(3 * SECOND);
         gate.one(at(0), true, counted(1, 1));
         // Sixteen seconds later the round has rested and gone on, and nobody looked.
         assert_eq!(gate.one(at(160), true, counted(9, 1)), TrafficMode::Flood);
@@ -265,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_address_loses_its_health_alone_and_gets_it_back_by_answers_of_its_own() {
-        let (mut gate, both) = (HealthGate::new(1, 3 * SECOND), [address(1), address(2)].map(Target::new));
+        let (mut gate, both) = (HealthGate::new(3 * SECOND), [address(1), address(2)].map(Target::new));
         let look = |gate: &mut HealthGate, tenth: u64, alive: [u64; 2]| {
             let counted = [0, 1].map(|place| (both[place].address, counted(10 * (tenth + 1), alive[place])));
             gate.look(ContestantIndex::FIRST, at(tenth), true, counted.into_iter())
@@ -291,6 +303,24 @@ mod tests {
         assert_eq!(gate.traffic(ContestantIndex::FIRST, &third), TrafficMode::Flood);
     }
 
+    #[test]
+    fn an_address_that_is_silent_from_the_start_gets_probes_until_it_answers() {
+        let both = [address(1), address(2)];
+        let targets = [Target::new(both[0]), Target { is_silent: true, ..Target::new(both[1]) }];
+        let endpoint = "two.test".parse().expect("an endpoint");
+        let contestant = contestant("two".to_owned(), &endpoint, None, targets.to_vec(), TrafficMode::Flood);
+        let mut gate = HealthGate::of(&Plan { contestants: vec![contestant].into(), ..Plan::default() });
+        let mut look = |tenths: std::ops::Range<u64>, alive: u64| {
+            for tenth in tenths {
+                let counted = [counted(tenth, tenth), counted(0, alive)];
+                gate.look(ContestantIndex::FIRST, at(tenth), true, both.into_iter().zip(counted));
+            }
+            both.map(|address| gate.silent_since(ContestantIndex::FIRST, address).is_some())
+        };
+        assert_eq!(look(0..300, 0), [false, true]);
+        assert_eq!(look(300..310, 3), [false, false]);
+    }
+
     proptest! {
         /// However a round rests, whoever answers within two seconds what it is asked is never taken for dead.
         #[test]
@@ -298,7 +328,7 @@ mod tests {
             steps in proptest::collection::vec((1u64..300, any::<bool>(), any::<bool>(), 0u64..20), 1..20),
             delay in 0usize..20,
         ) {
-            let mut gate = HealthGate::new(1, 3 * SECOND);
+            let mut gate = HealthGate::new(3 * SECOND);
             let (mut tenth, mut sent, mut alive) = (0, 0, 0);
             let mut under_way = vec![0; delay + 1];
             for (length, flooded, asked, rate) in steps {

@@ -4,7 +4,7 @@ use crate::Failed;
 use crate::admit::guard::{Denial, Found, admit};
 use crate::admit::probe::{Candidate, CheckedBy, Terms, check};
 use crate::admit::resolve::names::STUCK_AFTER;
-use crate::admit::resolve::{Names, begun_with, silent, too_many};
+use crate::admit::resolve::{Names, left_out, silent, too_many};
 use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
 use crate::engine::plan::{ContestantPlan, NS_PER_US, Plan, Target, TrafficMode};
@@ -228,7 +228,8 @@ pub(crate) fn random_bits() -> Result<u128, Failed> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// The roster at its addresses, by the same policy as in a round that is served. Of a name with several those that listen.
+/// The roster at its addresses, by the same policy as in a round that is served. Of a name with several those where nobody listens
+/// are silent ones.
 fn admitted(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<Vec<ContestantPlan>, Failed> {
     let mut found: Vec<Vec<SocketAddr>> = Vec::with_capacity(contest.contestants.len());
     for Contestant { name, endpoint } in &contest.contestants {
@@ -247,12 +248,15 @@ fn admitted(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<Ve
     let silent = silent(&several.collect::<Vec<_>>());
     let plan = |(one, addresses): (&Contestant, Vec<SocketAddr>)| {
         let Contestant { name, endpoint } = one;
-        let (addresses, told) = begun_with(endpoint, addresses, &silent);
+        let (left_out, told) = left_out(endpoint, &addresses, &silent);
         if let Some(told) = told {
-            eprintln!("flowtest-loadgen: {name}: {told}");
+            eprintln!(
+                "flowtest-loadgen: {name}: {told}: each gets one probe a second, and its part of the requests after three right answers"
+            );
         }
         let tls = trust.of(contest.policy.tls).server(endpoint)?;
-        let targets = addresses.into_iter().map(Target::new).collect();
+        let target = |address| Target { is_silent: left_out.contains(&address), ..Target::new(address) };
+        let targets = addresses.into_iter().map(target).collect();
         Ok(contestant_plan(name.clone(), endpoint, tls, targets, TrafficMode::Flood))
     };
     contest.contestants.iter().zip(found).map(plan).collect()

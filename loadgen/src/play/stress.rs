@@ -2,7 +2,7 @@
 
 use crate::Failed;
 use crate::admit::resolve::names::STUCK_AFTER;
-use crate::admit::resolve::{Names, ResolveError, begun_with, silent};
+use crate::admit::resolve::{Names, ResolveError, left_out, silent};
 use crate::admit::trust::Trust;
 use crate::engine::plan::{ContestantPlan, Load, Phase, Plan, Ramp, Target, TrafficMode};
 use crate::engine::ring::Features;
@@ -93,11 +93,11 @@ fn flooded(endpoint: &Endpoint, addresses: Vec<SocketAddr>, quiet: bool) -> Resu
     {
         return Err(ResolveError::Silent { endpoint: endpoint.to_string(), error: error.to_string() }.into());
     }
-    let (addresses, told) = begun_with(endpoint, addresses, &silent);
+    let (left_out, told) = left_out(endpoint, &addresses, &silent);
     if let Some(told) = told.filter(|_| !quiet) {
-        eprintln!("flowtest-loadgen: {told}");
+        eprintln!("flowtest-loadgen: {told}: these get no request; start the server there before, or name one address");
     }
-    Ok(addresses)
+    Ok(addresses.into_iter().filter(|address| !left_out.contains(address)).collect())
 }
 
 fn make_plan(flags: &Stress, contestants: Vec<ContestantPlan>, workers: u32, clock: Clock) -> Plan {

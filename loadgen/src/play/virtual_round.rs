@@ -241,8 +241,10 @@ impl Script {
     }
 
     fn play(&self) -> Played {
-        let mut gate = HealthGate::new(self.servers.len(), self.plan().timeout());
-        let mut plan = Arc::new(self.plan_at(RunInstant::START, &self.plan(), &gate));
+        let first = self.plan();
+        let mut gate = HealthGate::of(&first);
+        gate.grow(self.servers.len());
+        let mut plan = Arc::new(self.plan_at(RunInstant::START, &first, &gate));
         let mut generator = self.generator(&plan);
         let begun = RunInstant::START;
         let (mut look_at, mut second_at, mut seen) =

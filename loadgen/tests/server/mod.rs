@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What is answered to the request of a number, from 1 on, with this token.
 type Answer = Arc<dyn Fn(u64, &str) -> String + Send + Sync>;
 
-/// On a free port of a host. Each `wrong`-th From is not right; 0: all are. Returns its address, and how many requests it
+/// On a free port of a host, or on the one that it names. Each `wrong`-th From is not right; 0: all are. Returns its address, and how many requests it
 /// has seen.
 pub(crate) fn serve(host: &str, wrong: u64) -> (SocketAddr, Arc<AtomicU64>) {
     serve_with(host, move |number, token| {
@@ -23,7 +23,8 @@ pub(crate) fn serve_with(
     answers: impl Fn(u64, &str) -> String + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicU64>) {
     let answers: Answer = Arc::new(answers);
-    let listener = TcpListener::bind((host, 0)).expect("a free port");
+    let listener = host.parse::<SocketAddr>().map_or_else(|_| TcpListener::bind((host, 0)), TcpListener::bind);
+    let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("it has one");
     let requests = Arc::new(AtomicU64::new(0));
     let count = requests.clone();
