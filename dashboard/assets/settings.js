@@ -37,8 +37,7 @@ export function settingsPage() {
       // What was typed meanwhile is asked about next, and is not what the rows say.
       if (from === "text") { rows().replaceWith(document.adoptNode(next.querySelector("[data-plan-rows]"))); watch(); }
       else text.value = plan;
-      if (from !== "text") shown.value = plan;
-      else shown.value = sent;
+      shown.value = from === "text" ? sent : plan;
     } catch { /* The next letter asks again; saving says what is wrong. */ }
   }
   const soon = (from) => { last = from; clearTimeout(timer); timer = setTimeout(() => look(from), WAIT_MS); };

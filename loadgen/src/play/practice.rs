@@ -7,7 +7,7 @@
 mod climb;
 
 use crate::Failed;
-use crate::admit::probe::{Candidate, CheckedBy, Claim, Holder, Terms, check_since};
+use crate::admit::probe::{Candidate, CheckedBy, Claim, Holder, Terms, check_since, not_now};
 use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
 use crate::engine::clock::RunInstant;
@@ -139,11 +139,8 @@ impl Drop for Practice {
     }
 }
 
-/// What a contestant reads where the fault is the generator's; the cause is for its log.
-pub fn not_now(cause: &dyn std::fmt::Display) -> String {
-    eprintln!("flowtest-loadgen: nobody can practise here: {cause}");
-    "the generator cannot practise now: try it later, and tell the organisers if it stays so".to_owned()
-}
+/// What cannot be done where [`not_now`] says so.
+pub(crate) const PRACTISE: &str = "practise";
 
 /// What a request is told that is not even begun.
 pub fn refusal(request: &PracticeRequest, generator: &str, message: String) -> PracticeReport {
@@ -188,7 +185,7 @@ impl Session {
         let end = match self.prepare() {
             Err(message) => (PracticeState::Refused, message),
             Ok((endpoint, addresses)) => match self.flood(&endpoint, &addresses) {
-                Err(error) => (PracticeState::Refused, not_now(&error)),
+                Err(error) => (PracticeState::Refused, not_now(PRACTISE, &error)),
                 Ok(message) => (PracticeState::Done, message),
             },
         };
@@ -358,7 +355,7 @@ impl Session {
 
 /// What a contestant reads of practice that the generator's own fault has ended.
 fn cut_short(broken: &RunError) -> String {
-    format!("it ended before its time: {}", not_now(broken))
+    format!("it ended before its time: {}", not_now(PRACTISE, broken))
 }
 
 fn over(due: u64, verified: u64) -> String {

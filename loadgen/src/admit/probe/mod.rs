@@ -73,10 +73,13 @@ pub enum ProbeError {
     Random(String),
 }
 
+/// What cannot be done where [`not_now`] says so.
+pub(crate) const ASK: &str = "ask any server";
+
 /// What a contestant reads where the fault is the generator's; the cause is for its log.
-pub(crate) fn not_now(cause: &dyn Display) -> String {
-    eprintln!("flowtest-loadgen: no server can be asked from here: {cause}");
-    "the generator cannot ask any server now: try it later, and tell the organisers if it stays so".to_owned()
+pub(crate) fn not_now(deed: &str, cause: &dyn Display) -> String {
+    eprintln!("flowtest-loadgen: this generator cannot {deed} now: {cause}");
+    format!("the generator cannot {deed} now: try it later, and tell the organisers if it stays so")
 }
 
 /// Sends fresh tokens to addresses that the policy has admitted, and judges the answers. Some addresses are asked at once;

@@ -5,7 +5,7 @@
 //! two who have had it equally long who plays there. A few threads take the contestants in turn; who does not answer quickly
 //! goes to the end of the queue and gets its full time there, so that those who hang delay nobody who answers.
 
-use super::{ProbeReport, ProbedExchange, Team, Terms, not_now, probe};
+use super::{ASK, ProbeReport, ProbedExchange, Team, Terms, not_now, probe};
 use crate::admit::guard::{Denial, Found, admit};
 use crate::admit::resolve::names::{Names, STUCK_AFTER};
 use crate::admit::resolve::{ResolveError, too_many};
@@ -315,7 +315,7 @@ impl Round<'_> {
         let probed = probe(candidate.endpoint, tls.as_ref(), &free, self.by.terms, candidate.team, left);
         let timed_out = |exchange: &ProbedExchange| exchange.finding.failure() == Some(Failure::Timeout);
         let was_slow = probed.as_ref().is_ok_and(|report| report.unasked > 0 || report.exchanges.iter().any(timed_out));
-        Try { checked: found(probed.map_err(|error| not_now(&error))), was_slow }
+        Try { checked: found(probed.map_err(|error| not_now(ASK, &error))), was_slow }
     }
 
     /// Where a candidate is now.

@@ -3,7 +3,7 @@
 //! One thread talks to Redis; each test has a thread of its own, so that a slow endpoint delays nobody. What finds no
 //! free one stays in Redis, whose list is bounded and which other generators read too. It writes nothing but answers.
 
-use super::{Candidate, ProbeReport, Terms, not_now, probe};
+use super::{ASK, Candidate, ProbeReport, Terms, not_now, probe};
 use crate::admit::guard::admit;
 use crate::admit::resolve::Names;
 use crate::admit::trust::ContestTrust;
@@ -206,7 +206,7 @@ impl ProbeLoop {
         };
         match thread::Builder::new().name("probe".to_owned()).spawn(test) {
             Ok(_) => self.under_way += 1,
-            Err(error) => self.refuse(request, &not_now(&error)),
+            Err(error) => self.refuse(request, &not_now(ASK, &error)),
         }
     }
 
@@ -247,7 +247,7 @@ fn look(contestant: &str, endpoint: &Endpoint, names: &Names, settings: &Setting
     let terms = Terms::new(settings.rules, settings.deadlines);
     let team = Candidate::team(&settings.policy, contestant);
     let left = until.saturating_duration_since(Instant::now());
-    probe(endpoint, tls.as_ref(), &found.addresses, &terms, team, left).map_err(|error| not_now(&error))
+    probe(endpoint, tls.as_ref(), &found.addresses, &terms, team, left).map_err(|error| not_now(ASK, &error))
 }
 
 fn answer(

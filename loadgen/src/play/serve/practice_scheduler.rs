@@ -4,7 +4,8 @@
 //! which other generators read too.
 
 use super::home::Home;
-use crate::play::practice::{Practice, PracticeConfig, not_now, refusal};
+use crate::admit::probe::not_now;
+use crate::play::practice::{PRACTISE, Practice, PracticeConfig, refusal};
 use flowtest_contest::{Control, Policy, State};
 use flowtest_contract::rules::UtcUs;
 use flowtest_scoreboard::practice::PracticeRequest;
@@ -73,9 +74,9 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
     let config = PracticeConfig {
         contest: home.contest.clone(),
         generator: home.id.clone(),
-        core: *home.cores.last().ok_or_else(|| not_now(&"it has no core to practise on"))?,
+        core: *home.cores.last().ok_or_else(|| not_now(PRACTISE, &"it has no core to practise on"))?,
         names: home.names.clone(),
-        policy: home.policy(control).map_err(|error| not_now(&error))?,
+        policy: home.policy(control).map_err(|error| not_now(PRACTISE, &error))?,
         trust: home.trust.clone(),
         rules: contest.rules,
         pass: contest.practice_pass(),
@@ -91,8 +92,8 @@ fn begin(home: &Home, control: &Control, request: &PracticeRequest, now: UtcUs) 
             .collect(),
         redis: home.redis.clone(),
     };
-    let scoreboard = home.scoreboard().map_err(|error| not_now(&error))?;
-    let practice = Practice::start(scoreboard, config, request.clone()).map_err(|error| not_now(&error))?;
+    let scoreboard = home.scoreboard().map_err(|error| not_now(PRACTISE, &error))?;
+    let practice = Practice::start(scoreboard, config, request.clone()).map_err(|error| not_now(PRACTISE, &error))?;
     Ok(UnderWay { practice, contestant: request.contestant.clone(), policy: contest.policy.clone() })
 }
 
