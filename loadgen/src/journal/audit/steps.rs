@@ -269,7 +269,9 @@ fn decide_again(
                 climbs.tried()
             ));
         }
-        compare_window(one, before.replace(one), terms, timeout_us, &mut steps.wrong);
+        // Steps of another phase are of another length.
+        let before = before.replace(one).filter(|before| before.judged >= *first);
+        compare_window(one, before, terms, timeout_us, &mut steps.wrong);
         if !steps.is_unproved {
             steps.parts += compare_counts(one, climbs, counted, names, &mut steps.wrong);
         }
@@ -604,6 +606,49 @@ mod tests {
         });
         let decided = decided.collect();
         (contest, decided)
+    }
+
+    #[test]
+    fn a_phase_begins_where_the_one_before_it_ends_however_long_the_steps_of_either() {
+        let phase = |length, hold, more| {
+            format!(
+                "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 300\nstep = \"x1.25\"\npass = {{ verified = 0.995, p99 = \"50ms\" }}\nhold = \"{hold}\"\nmax = 60000\nconnections = 64\n{more}"
+            )
+        };
+        // 60 s are ten steps of 6 s, and 65 s leave a remainder, which has a number of its own.
+        for (length, first) in [("60s", 10), ("65s", 11)] {
+            let contest = format!(
+                "name = \"climb\"\n[rules]\ntimeout = \"1s\"\n{}{}[policy]\nallow = [\"127.0.0.0/8\"]\n\
+                 [[contestant]]\nname = \"alice\"\nendpoint = \"127.0.0.1:1\"\n",
+                phase(length, "2s", "scored = false\n"),
+                phase("90s", "10s", "")
+            );
+            let contest = Contest::from_toml(&contest).expect("a contest");
+            let phases = contest.bounded_breakpoints();
+            assert_eq!(phases.iter().map(|(first, ..)| *first).collect::<Vec<_>>(), [0, first]);
+            let mut decided = BTreeMap::new();
+            let mut begins = 0;
+            for ((first, terms, bounds), length) in phases.into_iter().zip([length, "90s"]) {
+                let length: u64 = length.trim_end_matches('s').parse().expect("seconds");
+                let clock = terms.clock(length * 1_000_000, contest.rules.timeout_us);
+                let mut climbs = Climbs::new(terms, first).within(bounds);
+                for step in 0..clock.count {
+                    let due = climbs.expected(0);
+                    let sums = HoldSums { due, verified: due, p99_us: Some(1_000), ..HoldSums::default() };
+                    let from = begins + u64::from(step) * clock.step_us + SETTLE_US;
+                    let window = (UtcUs(from), UtcUs(from + terms.hold_us - SETTLE_US));
+                    let decision = climbs.decide(first + step + 1, window, [("alice".to_owned(), sums)]);
+                    let recorded = crate::play::steps::recorded(&decision, UtcUs(0));
+                    let (from, to) = (UtcUs(recorded.from), UtcUs(recorded.to));
+                    let one =
+                        Decided { step: recorded.step, judged: recorded.judged, from, to, entries: recorded.entries };
+                    decided.insert(one.step, one);
+                }
+                begins += length * 1_000_000;
+            }
+            let again = decided_again(&contest, &decided, &["alice"]);
+            assert_eq!(again.map(|again| again.len()), Ok(decided.len()), "{length}");
+        }
     }
 
     #[test]
