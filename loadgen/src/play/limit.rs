@@ -77,6 +77,7 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
         }
         result.steps.push(step);
     }
+    result.connections_most = width.most;
     result.found(width.found(&ladder));
     if is_told {
         results::print(result.message())?;
@@ -185,8 +186,8 @@ fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, conne
 /// How many connections a step has. With as many as its rate needs when answers take as long as they may, a moment's stall leaves
 /// thousands of requests in flight at once, which slows both sides down so far that they do not come back. So a step has as many
 /// as answers need that take many times as long as half of them did at best, and what broke is tried once more with all that may
-/// be needed. Where that passes the climb goes on with all of them, until it breaks: then that is tried with fewer, and so on. It
-/// is over once a rate has failed both ways.
+/// be needed. Where that passes the climb goes on with all of them, until it ends: then that is tried with fewer, and so on. It
+/// is over once a rate has failed both ways. All are half as many from where our own side cannot judge a step over them.
 #[derive(Clone, Copy, Debug)]
 struct Width {
     pass: Pass,
@@ -194,7 +195,7 @@ struct Width {
     /// Of steps that passed: what refuses is quick as well.
     lowest_p50_us: Option<u64>,
     has_all: bool,
-    /// The rate that broke it before the last try the other way.
+    /// The rate that ended it before the last try the other way.
     turned_at: Option<u64>,
     /// That try was not judged yet.
     is_open: bool,
@@ -207,15 +208,32 @@ impl Width {
 
     /// What is held next; `None`: it is over.
     fn next(&mut self, ladder: &mut Ladder) -> Option<Hold> {
-        if ladder.now().is_none()
-            && let Some((rate, _)) = ladder.found().broke
-            && self.turned_at.is_none_or(|turned| turned < rate)
-            && self.few(rate) < self.all(rate)
-            && ladder.try_again()
-        {
-            (self.has_all, self.turned_at, self.is_open) = (!self.has_all, Some(rate), true);
+        if let Some(hold) = ladder.ended_by() {
+            let is_unjudged = self.is_open || ladder.found().unbroken.is_some();
+            if self.turns(hold.sent(), is_unjudged) {
+                ladder.try_again();
+            }
         }
         ladder.now()
+    }
+
+    /// Whether what ended the climb at this rate can be tried over another number of connections; then they are that many.
+    fn turns(&mut self, rate: u64, is_unjudged: bool) -> bool {
+        let (few, all) = (self.few(rate), self.all(rate));
+        let may_turn = self.turned_at.is_none_or(|turned| turned < rate) && few < all;
+        if is_unjudged && (self.is_open || few == all) {
+            // The fewest with which it makes sense to go on.
+            let least = if few < all { few } else { CONNECTIONS_USUAL };
+            let half = self.connections(rate) / 2;
+            let is_more = half > least;
+            self.most = if is_more { half } else { self.most };
+            is_more
+        } else if may_turn && (self.has_all || !is_unjudged) {
+            (self.has_all, self.turned_at, self.is_open) = (!self.has_all, Some(rate), true);
+            true
+        } else {
+            false
+        }
     }
 
     fn note(&mut self, verdict: HoldVerdict, p50_us: Option<u64>) {
@@ -269,10 +287,17 @@ mod tests {
 
     /// What is found of a server; `play` says what is measured, and the p50, at a rate over so many connections. Beside it the
     /// rate, connections and verdict of each step.
-    fn climb(mut play: impl FnMut(Hold, u32) -> (Measured, u64)) -> (Found, Vec<(u64, u32, HoldVerdict)>) {
+    fn climb(play: impl FnMut(Hold, u32) -> (Measured, u64)) -> (Found, Vec<(u64, u32, HoldVerdict)>) {
+        climb_from(500, play)
+    }
+
+    fn climb_from(
+        start: u64,
+        mut play: impl FnMut(Hold, u32) -> (Measured, u64),
+    ) -> (Found, Vec<(u64, u32, HoldVerdict)>) {
         let pass = Pass { verified: 0.995, p99_us: 50_000 };
         let step = "x1.25".parse().expect("a step");
-        let mut ladder = Ladder::new(LadderTerms { start: 500, step, max: 1_000_000, pass }).expect("terms");
+        let mut ladder = Ladder::new(LadderTerms { start, step, max: 1_000_000, pass }).expect("terms");
         let mut width = Width::new(pass, CONNECTIONS_MOST);
         let mut steps = Vec::new();
         while let Some(hold) = width.next(&mut ladder) {
@@ -341,12 +366,39 @@ mod tests {
 
     #[test]
     fn what_could_not_be_judged_the_other_way_was_broken_by_nobody() {
+        let fewest = |rate| match rate {
+            ..130_000 => u32::MAX,
+            130_000..145_000 => 190,
+            _ => 250,
+        };
         let (found, steps) = climb(|hold, connections| {
             let (measured, p50_us) = near(hold, connections);
-            (Measured { valid: connections <= 400, ..measured }, p50_us)
+            (Measured { valid: connections <= fewest(hold.sent()), ..measured }, p50_us)
         });
-        assert!(steps.iter().filter(|(_, _, verdict)| *verdict == HoldVerdict::NotValid).count() == 3, "{steps:?}");
-        assert!(found.broke.is_some() && found.unbroken == Some(Unbroken::Generator), "{found:?}");
+        assert!(found.broke.is_some() && found.unbroken == Some(Unbroken::Generator), "{found:?}: {steps:?}");
+    }
+
+    #[test]
+    fn what_our_own_side_cannot_judge_over_all_of_them_is_tried_over_fewer() {
+        // Ours judges nothing over more than a thousand connections, and the first step begins with 5,000.
+        let start = 100_000;
+        let (found, steps) = climb_from(start, |hold, connections| {
+            let (measured, p50_us) = near(hold, connections);
+            (Measured { valid: connections <= 1_000, ..measured }, p50_us)
+        });
+        assert_eq!(steps[0].1, 5_000);
+        assert!(is_near(found.holds, 140_000), "{found:?}: {steps:?}");
+        // What breaks it over few is judged over as many as ours can, so that it is known that it broke.
+        assert!(found.broke.is_some() && found.unbroken.is_none(), "{found:?}: {steps:?}");
+        // The same where it came to have all of them on its way.
+        let (found, steps) = climb(|hold, connections| {
+            let (measured, p50_us) = match hold.sent() {
+                40_000..50_000 if connections <= 400 => measured(hold.sent(), hold.sent(), 2_000_000, 3_000_000),
+                _ => near(hold, connections),
+            };
+            (Measured { valid: connections <= 2_500, ..measured }, p50_us)
+        });
+        assert!(is_near(found.holds, 140_000) && found.unbroken.is_none(), "{found:?}: {steps:?}");
     }
 
     #[test]

@@ -246,6 +246,8 @@ pub struct Ladder {
     halvings_left: u32,
     retries_left: u32,
     not_valid: u32,
+    /// The hold that our own side could not judge, where that ended it.
+    unjudged: Option<Hold>,
     /// What is held now; `None` once it is over.
     now: Option<Hold>,
     unbroken: Option<Unbroken>,
@@ -279,6 +281,7 @@ impl Ladder {
             halvings_left: 0,
             retries_left: RETRIES_MAX,
             not_valid: 0,
+            unjudged: None,
             now,
             unbroken: None,
         })
@@ -321,6 +324,7 @@ impl Ladder {
         self.not_valid = if verdict == HoldVerdict::NotValid { self.not_valid + 1 } else { 0 };
         self.now = match verdict {
             HoldVerdict::NotValid if self.not_valid == NOT_VALID_MAX => {
+                self.unjudged = self.now;
                 self.end_unbroken();
                 None
             }
@@ -344,13 +348,22 @@ impl Ladder {
         self.passed.iter().copied().filter(|rate| *rate <= most).max().unwrap_or(0)
     }
 
-    /// What broke it, once more, for whoever has something else to try there. `false`: nothing broke it, or it is not over.
-    pub fn try_again(&mut self) -> bool {
-        let broke = self.broke.filter(|_| self.now.is_none() && self.unbroken.is_none());
-        let Some((rate, _)) = broke else { return false };
-        self.now = Some(Hold { rate, trial: Trial::Retry });
-        self.not_valid = 0;
-        true
+    /// What ended it: the hold that our own side could not judge, or what broke it, to be tried once more. `None`: nothing did, or it
+    /// is not over.
+    pub fn ended_by(&self) -> Option<Hold> {
+        match self.unbroken {
+            _ if self.now.is_some() => None,
+            None => self.broke.map(|(rate, _)| Hold { rate, trial: Trial::Retry }),
+            Some(Unbroken::Generator) => self.unjudged,
+            Some(Unbroken::Max | Unbroken::Connections | Unbroken::Time) => None,
+        }
+    }
+
+    /// Tries once more what ended it, for whoever has something else to try there.
+    pub fn try_again(&mut self) {
+        if let Some(hold) = self.ended_by() {
+            (self.now, self.unbroken, self.unjudged, self.not_valid) = (Some(hold), None, None, 0);
+        }
     }
 
     /// A rate that was found does not hold any more, and so much of it was shown. It was over.

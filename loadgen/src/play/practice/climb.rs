@@ -27,8 +27,8 @@ const STEP: Step = Step::Times(1.6);
 /// A step settles for so long, and is judged for so long.
 const SETTLE_MS: u64 = 500;
 const JUDGED_MS: u64 = 1_500;
-/// Connections at most: as many as the highest rate needs at a quarter of a second.
-const CONNECTIONS_MAX: u32 = 512;
+/// Connections at most: as many as the highest rate needs when answers take a second.
+const CONNECTIONS_MAX: u32 = 2_000;
 
 /// One rate, played.
 struct PlayedStep {
