@@ -42,9 +42,10 @@ pub(crate) fn lock_path(folder: &Path) -> PathBuf {
 
 /// The segments of a stream by index. Whatever else lies there is left alone.
 pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, JournalError> {
-    let mut indexes: Vec<u32> = names(folder)?.iter().filter_map(|name| segment_index(name)).collect();
+    let names = names(folder)?;
+    let mut indexes: Vec<u32> = names.iter().filter_map(|name| segment_index(name)).collect();
     indexes.sort_unstable();
-    if indexes.is_empty() && lock_path(folder).symlink_metadata().is_err() {
+    if indexes.is_empty() && !names.iter().any(|name| name == LOCK) {
         return Err(JournalError::NotAJournal { path: folder.to_owned() });
     }
     Ok(indexes)
@@ -67,14 +68,22 @@ fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 pub struct Listed {
     /// Sorted by round and stream. Their paths are absolute.
     pub streams: Vec<StreamFolder>,
-    /// What is named like a round or a stream and is none, each with the reason: links, which are not followed, and folders in
-    /// which there is nothing of a journal.
+    /// What is named like a round or a stream and is none, each with the reason: links, which are not followed, files, and folders
+    /// in which there is nothing of a journal.
     pub strays: Vec<JournalError>,
-    /// Rounds that have a folder and no stream in it that is known, with that folder: there was one, its process died before it
-    /// wrote anything, or the folder cannot be listed.
+    /// Rounds that may lack a stream here, with the folder of it, or of a round in which none is known: its process died before it
+    /// wrote anything, somebody took it away, or the folder cannot be listed.
     pub empty: BTreeMap<RoundId, PathBuf>,
     /// Why the folders of some of these could not be listed: whatever streams they hold is lacking.
     pub unlisted: Vec<JournalError>,
+}
+
+impl Listed {
+    /// What is named like a round, or a stream of one, and is none: there may have been one.
+    fn stray(&mut self, round: RoundId, path: PathBuf, why: JournalError) {
+        self.empty.entry(round).or_insert(path);
+        self.strays.push(why);
+    }
 }
 
 /// All streams under `dir`, which may also be the folder of a round or of a stream.
@@ -89,7 +98,7 @@ pub(crate) fn find(dir: &Path) -> Result<Listed, JournalError> {
         }
         (Some(round), None, _) => streams_of(dir, round, &mut found)?,
         _ => {
-            for (round, path) in ids::<RoundId>(dir, &mut found.strays)? {
+            for (round, path) in ids(dir, |round, path, why| found.stray(round, path, why))? {
                 streams_beside(&path, round, &mut found);
             }
         }
@@ -116,9 +125,9 @@ fn streams_beside(dir: &Path, round: RoundId, found: &mut Listed) {
 
 fn streams_of(dir: &Path, round: RoundId, found: &mut Listed) -> Result<(), JournalError> {
     let before = found.streams.len();
-    for (stream, path) in ids(dir, &mut found.strays)? {
+    for (stream, path) in ids(dir, |_: StreamId, path, why| found.stray(round, path, why))? {
         match segments(&path) {
-            Err(stray @ JournalError::NotAJournal { .. }) => found.strays.push(stray),
+            Err(why @ JournalError::NotAJournal { .. }) => found.stray(round, path, why),
             // What else is wrong with it reading says.
             _ => found.streams.push(StreamFolder { round, stream, path }),
         }
@@ -129,20 +138,26 @@ fn streams_of(dir: &Path, round: RoundId, found: &mut Listed) -> Result<(), Jour
     Ok(())
 }
 
-/// The folders in `dir` that are named by an id. A link to one is a stray.
-fn ids<Id: FromStr>(dir: &Path, strays: &mut Vec<JournalError>) -> Result<Vec<(Id, PathBuf)>, JournalError> {
-    let mut named: Vec<(Id, PathBuf)> =
-        names(dir)?.into_iter().filter_map(|name| Some((name.parse().ok()?, dir.join(name)))).collect();
-    named.retain(|(_, path)| match path.symlink_metadata() {
-        Ok(about) if about.is_symlink() => {
-            strays.push(JournalError::NotAFile { path: path.clone() });
-            false
+/// The folders in `dir` that are named by an id. Whatever else is named by one goes to `stray`.
+fn ids<Id: FromStr>(
+    dir: &Path,
+    mut stray: impl FnMut(Id, PathBuf, JournalError),
+) -> Result<Vec<(Id, PathBuf)>, JournalError> {
+    let mut folders = Vec::new();
+    for name in names(dir)? {
+        let Ok(id) = name.parse() else { continue };
+        let path = dir.join(name);
+        match path.symlink_metadata() {
+            Ok(about) if about.is_dir() => folders.push((id, path)),
+            Ok(about) if about.is_symlink() => stray(id, path.clone(), JournalError::NotAFile { path }),
+            Ok(_) => stray(id, path.clone(), JournalError::NotAFolder { path }),
+            // It has gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It may be one, and reading it says why.
+            Err(_) => folders.push((id, path)),
         }
-        Ok(about) => about.is_dir(),
-        // What cannot be looked at may be one, and reading it says why; what has gone since it was listed is none.
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-    });
-    Ok(named)
+    }
+    Ok(folders)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, JournalError> {
@@ -326,6 +341,7 @@ mod tests {
         let _lock = Lock::try_take(&journal).expect("opens").expect("free");
         std::fs::create_dir(stream_path(dir.path(), round, id(7))).expect("a stray folder");
         std::os::unix::fs::symlink(&journal, stream_path(dir.path(), round, id(8))).expect("a link");
+        std::fs::write(stream_path(dir.path(), round, id(9)), "").expect("a file");
         let found = find(dir.path()).expect("reads");
         assert_eq!(found.streams.iter().map(|folder| folder.stream).collect::<Vec<_>>(), [id(6)]);
         let told = |stream: StreamId| {
@@ -334,6 +350,8 @@ mod tests {
         };
         assert!(told(id(7)).contains("no stream of a journal"));
         assert!(told(id(8)).contains("a link"));
+        assert!(told(id(9)).contains("is no folder"), "{}", told(id(9)));
+        assert!(found.empty.contains_key(&round), "it may lack a stream: {found:?}");
     }
 
     #[test]
