@@ -191,7 +191,7 @@ fn a_dead_address_of_a_name_gets_no_request_in_stress_and_run_as_where_it_is_not
     let port = honest("127.0.0.1");
     let hosts = ["--hosts", "two.test=127.0.0.1", "--hosts", "Two.test=127.0.0.2"];
     let url = format!("two.test:{port}");
-    let dead = format!("nobody listens on 127.0.0.2:{port} of its 2 addresses");
+    let dead = format!("of its 2 addresses nobody listens on 127.0.0.2:{port} (Connection refused");
     let flags = ["--rate", "100", "--duration", "1s", "--connections", "4"];
     let output = command(&[&[url.as_str()], &hosts[..], &flags].concat()).output().unwrap();
     let stress = json(&output);

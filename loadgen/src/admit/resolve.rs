@@ -141,8 +141,9 @@ pub fn left_out(
     }
     let is_localhost = matches!(&endpoint.host, Host::Name(name) if name == "localhost");
     let told = (!left_out.is_empty() && !is_localhost).then(|| {
-        let named: Vec<String> = left_out.iter().map(ToString::to_string).collect();
-        format!("{endpoint}: nobody listens on {} of its {} addresses", named.join(", "), addresses.len())
+        let named: Vec<String> =
+            left_out.iter().filter_map(|address| Some(format!("{address} ({})", silent.get(address)?))).collect();
+        format!("{endpoint}: of its {} addresses nobody listens on {}", addresses.len(), named.join(", "))
     });
     (left_out, told)
 }
@@ -174,7 +175,7 @@ mod tests {
         let left_out = |name: &str, addresses: &[SocketAddr]| left_out(&name.parse().unwrap(), addresses, &silent);
         let (addresses, told) = left_out("a.test", &both);
         assert_eq!(addresses, [closed]);
-        assert!(told.unwrap().contains(&format!("nobody listens on {closed} of its 2 addresses")));
+        assert!(told.unwrap().contains(&format!("of its 2 addresses nobody listens on {closed} (Connection refused")));
         assert_eq!(left_out("localhost", &both), (vec![closed], None));
         assert_eq!(left_out("a.test", &[closed]), (vec![], None));
     }

@@ -239,7 +239,7 @@ fn check_ports(plan: &Plan, ports: u64) -> Result<(), RunError> {
     let taken = |phase: &Phase| shares.iter().map(|(_, share)| share.take(u64::from(phase.connections))).max();
     let connections = plan.phases.iter().filter_map(taken).max().unwrap_or(0);
     for contestant in plan.contestants.iter() {
-        let needed = connections.div_ceil(contestant.addresses.len().max(1) as u64);
+        let needed = connections.div_ceil(contestant.spread().max(1) as u64);
         if needed > ports {
             return Err(RunError::Ports { contestant: contestant.name.clone(), needed, ports });
         }
@@ -523,6 +523,7 @@ mod tests {
     use super::*;
     use crate::engine::clock::PlanInstant;
     use crate::engine::http::RequestTemplate;
+    use crate::engine::index::ContestantIndex;
     use crate::engine::plan::{ContestantPlan, Target, TrafficMode};
     use crate::engine::schedule::Schedule;
     use crate::engine::share::Share;
@@ -585,6 +586,10 @@ mod tests {
         // Spread over addresses, and over generators.
         assert!(check_ports(&plan(200, 2, 1), 100).is_ok() && check_ports(&plan(201, 2, 1), 100).is_err());
         assert!(check_ports(&plan(400, 2, 2), 100).is_ok());
+        // Where one is silent the other has them all.
+        let mut silent = plan(101, 2, 1);
+        silent.contestants[ContestantIndex::FIRST].addresses[1].is_silent = true;
+        assert!(check_ports(&silent, 100).is_err());
     }
 
     #[test]

@@ -365,7 +365,9 @@ impl Driver {
 
     /// Says which addresses get nothing but probes now, and which get the flood again.
     fn tell_silent(&self, before: &Plan) {
-        for (was, is) in before.contestants.iter().zip(self.plan.contestants.iter()) {
+        let Some(gate) = &self.gate else { return };
+        let contestants = ContestantIndex::all().zip(self.plan.contestants.iter());
+        for ((index, is), was) in contestants.zip(before.contestants.iter()) {
             for target in &is.addresses {
                 let was_silent = was.addresses.iter().any(|one| one.address == target.address && one.is_silent);
                 if target.is_silent != was_silent {
@@ -373,7 +375,12 @@ impl Driver {
                         true => {
                             "gave no answer with the right token for ten seconds and gets one probe a second until it gives three"
                         }
-                        false => "gave three answers with the right token and gets its part of the requests again",
+                        false if gate.has_seen(index, target.address) => {
+                            "gave three answers with the right token and gets its part of the requests again"
+                        }
+                        false => {
+                            "gets nothing while nothing is sent to its contestant, and its part of the requests for ten seconds after that"
+                        }
                     };
                     eprintln!("flowtest-loadgen: {}: {} {what}", is.name, target.address);
                 }

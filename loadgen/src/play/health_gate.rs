@@ -31,6 +31,8 @@ struct AddressHealth {
     silent_ns: u64,
     /// While it only gets probes: since when, and its answers by then.
     probed: Option<(RunInstant, u64)>,
+    /// It was silent when the round began, and is still: it gets nothing of the flood before it has answered.
+    never_answered: bool,
 }
 
 impl AddressHealth {
@@ -58,7 +60,7 @@ impl AddressHealth {
     }
 
     fn revive(&mut self) {
-        (self.probed, self.silent_ns) = (None, 0);
+        (self.probed, self.silent_ns, self.never_answered) = (None, 0, false);
     }
 }
 
@@ -75,8 +77,8 @@ impl HealthGate {
     /// Of a plan that begins: addresses that are silent in it get nothing but probes from the first request on.
     pub fn of(plan: &Plan) -> HealthGate {
         let begin = |target: &Target| {
-            let probed = target.is_silent.then_some((RunInstant::START, 0));
-            (target.address, AddressHealth { probed, ..AddressHealth::default() })
+            let (probed, never_answered) = (target.is_silent.then_some((RunInstant::START, 0)), target.is_silent);
+            (target.address, AddressHealth { probed, never_answered, ..AddressHealth::default() })
         };
         let contestants = plan.contestants.iter().map(|contestant| contestant.addresses.iter().map(begin).collect());
         HealthGate { contestants: contestants.collect(), timeout: plan.timeout() }
@@ -96,6 +98,11 @@ impl HealthGate {
     pub fn silent_since(&self, contestant: ContestantIndex, address: SocketAddr) -> Option<RunInstant> {
         let (_, health) = self.contestants[contestant].iter().find(|(known, _)| *known == address)?;
         health.probed.map(|(since, _)| since)
+    }
+
+    /// Whether it has looked at an address since something is sent to its contestant.
+    pub fn has_seen(&self, contestant: ContestantIndex, address: SocketAddr) -> bool {
+        self.contestants[contestant].iter().any(|(known, _)| *known == address)
     }
 
     /// An address has answered what it was asked beside the flood.
@@ -136,8 +143,8 @@ impl HealthGate {
     ) -> bool {
         let known = &mut self.contestants[contestant];
         if !flooded {
-            let had_silent = known.iter().any(|(_, health)| health.probed.is_some());
-            known.clear();
+            let had_silent = known.iter().any(|(_, health)| health.probed.is_some() && !health.never_answered);
+            known.retain(|(_, health)| health.never_answered);
             return had_silent;
         }
         let mut changed = false;
@@ -310,15 +317,19 @@ mod tests {
         let endpoint = "two.test".parse().expect("an endpoint");
         let contestant = contestant("two".to_owned(), &endpoint, None, targets.to_vec(), TrafficMode::Flood);
         let mut gate = HealthGate::of(&Plan { contestants: vec![contestant].into(), ..Plan::default() });
-        let mut look = |tenths: std::ops::Range<u64>, alive: u64| {
+        let look = |gate: &mut HealthGate, tenths: std::ops::Range<u64>, alive: u64| {
             for tenth in tenths {
                 let counted = [counted(tenth, tenth), counted(0, alive)];
                 gate.look(ContestantIndex::FIRST, at(tenth), true, both.into_iter().zip(counted));
             }
             both.map(|address| gate.silent_since(ContestantIndex::FIRST, address).is_some())
         };
-        assert_eq!(look(0..300, 0), [false, true]);
-        assert_eq!(look(300..310, 3), [false, false]);
+        assert_eq!(look(&mut gate, 0..300, 0), [false, true]);
+        // A rest is no answer.
+        let rests = |gate: &mut HealthGate| gate.look(ContestantIndex::FIRST, at(300), false, std::iter::empty());
+        assert!(!rests(&mut gate));
+        assert_eq!(look(&mut gate, 301..302, 0), [false, true]);
+        assert_eq!(look(&mut gate, 302..310, 3), [false, false]);
     }
 
     proptest! {

@@ -249,14 +249,20 @@ fn admitted(contest: &Contest, names: &Names, trust: &ContestTrust) -> Result<Ve
     let plan = |(one, addresses): (&Contestant, Vec<SocketAddr>)| {
         let Contestant { name, endpoint } = one;
         let (left_out, told) = left_out(endpoint, &addresses, &silent);
+        // Nobody there says whose they are.
+        let is_unproved = contest.policy.ownership.is_asked_for();
         if let Some(told) = told {
-            eprintln!(
-                "flowtest-loadgen: {name}: {told}: each gets one probe a second, and its part of the requests after three right answers"
-            );
+            let then = match is_unproved {
+                true => "these get no request, since whose they are can be asked nobody there",
+                false => {
+                    "each gets one probe a second, and its part of the requests after three answers with the right token"
+                }
+            };
+            eprintln!("flowtest-loadgen: {name}: {told}: {then}");
         }
         let tls = trust.of(contest.policy.tls).server(endpoint)?;
         let target = |address| Target { is_silent: left_out.contains(&address), ..Target::new(address) };
-        let targets = addresses.into_iter().map(target).collect();
+        let targets = addresses.into_iter().map(target).filter(|target| !(is_unproved && target.is_silent)).collect();
         Ok(contestant_plan(name.clone(), endpoint, tls, targets, TrafficMode::Flood))
     };
     contest.contestants.iter().zip(found).map(plan).collect()
