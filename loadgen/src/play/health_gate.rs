@@ -270,7 +270,10 @@ mod tests {
     fn who_was_probed_is_flooded_after_a_rest() {
         let mut it = Contestant::new();
         assert!(matches!(it.go(0..200, true, 10, 0), TrafficMode::Probe { .. }));
+        assert!(it.gate.has_seen(ContestantIndex::FIRST, address(1)));
         assert_eq!(it.go(200..201, false, 0, 0), TrafficMode::Flood);
+        // That is no answer of its own, and is not told as one.
+        assert!(!it.gate.has_seen(ContestantIndex::FIRST, address(1)));
         assert_eq!(it.go(201..290, true, 10, 0), TrafficMode::Flood);
     }
 
