@@ -31,8 +31,6 @@ struct AddressHealth {
     silent_ns: u64,
     /// While it only gets probes: since when, and its answers by then.
     probed: Option<(RunInstant, u64)>,
-    /// It was silent when the round began, and is still: it gets nothing of the flood before it has answered.
-    never_answered: bool,
 }
 
 impl AddressHealth {
@@ -60,7 +58,12 @@ impl AddressHealth {
     }
 
     fn revive(&mut self) {
-        (self.probed, self.silent_ns, self.never_answered) = (None, 0, false);
+        (self.probed, self.silent_ns) = (None, 0);
+    }
+
+    /// It was silent when the round began, and is still: it gets nothing of the flood before it has answered.
+    fn never_answered(&self) -> bool {
+        self.probed.is_some_and(|(since, _)| since == RunInstant::START)
     }
 }
 
@@ -77,8 +80,8 @@ impl HealthGate {
     /// Of a plan that begins: addresses that are silent in it get nothing but probes from the first request on.
     pub fn of(plan: &Plan) -> HealthGate {
         let begin = |target: &Target| {
-            let (probed, never_answered) = (target.is_silent.then_some((RunInstant::START, 0)), target.is_silent);
-            (target.address, AddressHealth { probed, never_answered, ..AddressHealth::default() })
+            let probed = target.is_silent.then_some((RunInstant::START, 0));
+            (target.address, AddressHealth { probed, ..AddressHealth::default() })
         };
         let contestants = plan.contestants.iter().map(|contestant| contestant.addresses.iter().map(begin).collect());
         HealthGate { contestants: contestants.collect(), timeout: plan.timeout() }
@@ -143,8 +146,8 @@ impl HealthGate {
     ) -> bool {
         let known = &mut self.contestants[contestant];
         if !flooded {
-            let had_silent = known.iter().any(|(_, health)| health.probed.is_some() && !health.never_answered);
-            known.retain(|(_, health)| health.never_answered);
+            let had_silent = known.iter().any(|(_, health)| health.probed.is_some() && !health.never_answered());
+            known.retain(|(_, health)| health.never_answered());
             return had_silent;
         }
         let mut changed = false;

@@ -55,10 +55,8 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
     if is_told {
         results::print(result.heading())?;
     }
-    let most = most_connections(flags, &target, &cores);
-    result.connections_most = most;
     let mut trouble = None;
-    let mut width = Width::new(pass, most);
+    let mut width = Width::new(pass, most_connections(flags, &target, &cores));
     while let Some(hold) = width.next(&mut ladder) {
         let measured = match step(flags, &target, &cores, width.connections(hold.sent()), hold, stop) {
             Ok(Some(measured)) => measured,
@@ -220,20 +218,22 @@ impl Width {
     /// Whether what ended the climb at this rate can be tried over another number of connections; then they are that many.
     fn turns(&mut self, rate: u64, is_unjudged: bool) -> bool {
         let (few, all) = (self.few(rate), self.all(rate));
-        let may_turn = self.turned_at.is_none_or(|turned| turned < rate) && few < all;
         if is_unjudged && (self.is_open || few == all) {
-            // The fewest with which it makes sense to go on.
+            // With fewer it makes no sense to go on.
             let least = if few < all { few } else { CONNECTIONS_USUAL };
             let half = self.connections(rate) / 2;
-            let is_more = half > least;
-            self.most = if is_more { half } else { self.most };
-            is_more
-        } else if may_turn && (self.has_all || !is_unjudged) {
-            (self.has_all, self.turned_at, self.is_open) = (!self.has_all, Some(rate), true);
-            true
-        } else {
-            false
+            if half <= least {
+                return false;
+            }
+            self.most = half;
+            return true;
         }
+        let may_turn = few < all && self.turned_at.is_none_or(|turned| turned < rate);
+        if !may_turn || is_unjudged && !self.has_all {
+            return false;
+        }
+        (self.has_all, self.turned_at, self.is_open) = (!self.has_all, Some(rate), true);
+        true
     }
 
     fn note(&mut self, verdict: HoldVerdict, p50_us: Option<u64>) {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What is answered to the request of a number, from 1 on, with this token.
 type Answer = Arc<dyn Fn(u64, &str) -> String + Send + Sync>;
 
-/// On a free port of a host, or on the one that it names. Each `wrong`-th From is not right; 0: all are. Returns its address, and how many requests it
-/// has seen.
+/// On a free port of a host, or on the one that it names. Each `wrong`-th From is not right; 0: all are. Returns its
+/// address, and how many requests it has seen.
 pub(crate) fn serve(host: &str, wrong: u64) -> (SocketAddr, Arc<AtomicU64>) {
     serve_with(host, move |number, token| {
         let from = if wrong > 0 && number.is_multiple_of(wrong) { "EC2" } else { "ECS" };

@@ -612,7 +612,8 @@ mod tests {
     fn a_phase_begins_where_the_one_before_it_ends_however_long_the_steps_of_either() {
         let phase = |length, hold, more| {
             format!(
-                "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 300\nstep = \"x1.25\"\npass = {{ verified = 0.995, p99 = \"50ms\" }}\nhold = \"{hold}\"\nmax = 60000\nconnections = 64\n{more}"
+                "[[phase]]\nkind = \"breakpoint\"\nfor = \"{length}\"\nstart = 300\nstep = \"x1.25\"\nhold = \"{hold}\"\n\
+                 pass = {{ verified = 0.995, p99 = \"50ms\" }}\nmax = 60000\nconnections = 64\n{more}"
             )
         };
         // 60 s are ten steps of 6 s, and 65 s leave a remainder, which has a number of its own.
