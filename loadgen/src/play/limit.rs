@@ -415,10 +415,13 @@ mod tests {
     fn quick_refusals_say_nothing_about_how_long_answers_take() {
         // Above its limit it refuses at once, once; what is tried afterwards has the connections that its answers need.
         let mut refuses = true;
-        let (found, _) = climb(|hold, connections| match hold.sent() {
+        let (found, steps) = climb(|hold, connections| match hold.sent() {
             4_000.. if std::mem::take(&mut refuses) => measured(hold.sent(), 0, 5, 10),
             rate => server(rate, connections, 5_000, 30_000),
         });
         assert!(is_near(found.holds, 30_000), "{found:?}");
+        // So that nothing below that is too slow.
+        let is_slow = |(_, _, verdict): &&(u64, u32, HoldVerdict)| *verdict == HoldVerdict::FailedByP99;
+        assert!(steps.iter().filter(is_slow).all(|(rate, ..)| *rate > 30_000), "{steps:?}");
     }
 }
