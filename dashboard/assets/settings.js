@@ -12,6 +12,7 @@ export function settingsPage() {
   const shown = form.querySelector("[name=plan_shown]");
   const add = form.querySelector("[data-plan-add]");
   const rows = () => form.querySelector("[data-plan-rows]");
+  const all = () => [...rows().querySelectorAll("[data-plan-row]")];
   // What was refused, or is asked about, is not saved either.
   let touched = isTyped(document);
   let timer = 0;
@@ -40,16 +41,21 @@ export function settingsPage() {
       shown.value = from === "text" ? sent : plan;
     } catch { /* The next letter asks again; saving says what is wrong. */ }
   }
+  // The rows have what was typed into the text, however short ago, before a button changes them.
+  async function settle() {
+    if (text.value === shown.value) return;
+    clearTimeout(timer);
+    await look("text");
+  }
   const soon = (from) => { last = from; clearTimeout(timer); timer = setTimeout(() => look(from), WAIT_MS); };
 
   function watch() {
-    const box = rows();
-    for (const row of box.querySelectorAll("[data-plan-row]")) tools(row);
+    all().forEach(tools);
     limit();
   }
   // Rows beyond what the server reads would be lost.
   function limit() {
-    const count = rows().querySelectorAll("[data-plan-row]").length;
+    const count = all().length;
     add.disabled = !count || count >= Number(add.dataset.planAdd);
   }
 
@@ -65,11 +71,19 @@ export function settingsPage() {
       one.className = "button quiet icon small";
       one.textContent = sign;
       one.setAttribute("aria-label", `${label} phase ${phase}`);
-      one.addEventListener("click", () => { act(); touched = true; look("rows"); });
+      one.addEventListener("click", async () => {
+        const place = all().indexOf(row);
+        await settle();
+        const now = all()[place];
+        if (!now) return;
+        act(now);
+        touched = true;
+        look("rows");
+      });
       cell.append(one);
     };
-    button("↑", "Move up", () => { const above = row.previousElementSibling; if (above) swap(row, above); });
-    button("✕", "Remove", () => { for (let one = row; one.nextElementSibling; one = one.nextElementSibling) swap(one, one.nextElementSibling); const last = row.parentElement.lastElementChild; for (const field of fields(last)) field.value = field.tagName === "SELECT" ? "yes" : ""; });
+    button("↑", "Move up", (row) => { const above = row.previousElementSibling; if (above) swap(row, above); });
+    button("✕", "Remove", (row) => { for (let one = row; one.nextElementSibling; one = one.nextElementSibling) swap(one, one.nextElementSibling); const last = row.parentElement.lastElementChild; for (const field of fields(last)) field.value = field.tagName === "SELECT" ? "yes" : ""; });
     row.append(cell);
   }
   const fields = (row) => [...row.querySelectorAll("input, select")];
@@ -100,7 +114,7 @@ export function settingsPage() {
   }
 
   watch();
-  add.addEventListener("click", append);
+  add.addEventListener("click", async () => { await settle(); append(); });
   form.addEventListener("input", (event) => {
     touched = true;
     if (event.target === text) soon("text");

@@ -8,6 +8,10 @@ use serde_json::json;
 /// A line that comes into the text before the rows of the text without it.
 const TYPE_WHILE_ASKED: &str = "const ask = window.fetch; window.fetch = async (...what) => { const answer = await ask(...what); \
      document.querySelector('[name=plan]').value += '\\n# typed meanwhile'; window.fetch = ask; return answer; };";
+/// Writes something else into the text, and moves the second row up at once.
+const TYPE_AND_MOVE: &str = "const plan = document.querySelector('[name=plan]'); \
+     plan.value = plan.value.replace(arguments[0], arguments[1]); plan.dispatchEvent(new Event('input', { bubbles: true })); \
+     document.querySelector(\"[data-plan-row]:nth-child(2) [aria-label='Move up phase 2']\").click();";
 /// As if the server read but one row more than there are.
 const ONE_MORE_ROW: &str = "document.querySelector('[data-plan-add]').dataset.planAdd = \
      document.querySelectorAll('[data-plan-row]').length + 1;";
@@ -61,6 +65,12 @@ fn an_organiser_edits_the_plan_in_two_tabs_and_looks_after_a_team() {
         admin.run(ONE_MORE_ROW, vec![]).await;
         admin.click("[data-plan-add]").await;
         admin.until("document.querySelector('[data-plan-add]').disabled").await;
+        // What was typed an instant before a row goes up is in it.
+        for (was, is, first, second) in [("40s", "41s", "50", "300"), ("41s", "40s", "300", "50")] {
+            admin.run(TYPE_AND_MOVE, vec![json!(was), json!(is)]).await;
+            let order = format!("{text}.indexOf('rate = {first}') < {text}.indexOf('rate = {second}')");
+            admin.until(&format!("{text}.includes('\"{is}\"') && {order}")).await;
+        }
         // The second row goes up, and the text with it.
         admin.click("[data-plan-row]:nth-child(2) [aria-label='Move up phase 2']").await;
         admin.until(&format!("{text}.indexOf('rate = 50') < {text}.indexOf('rate = 300')")).await;
