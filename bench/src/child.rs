@@ -99,6 +99,11 @@ impl Child {
         self.poll_end().is_none()
     }
 
+    /// What it said on its log so far, but for what is long ago.
+    pub fn log(&self) -> String {
+        self.stderr.tail(usize::MAX).join("\n")
+    }
+
     /// The end of what it said, for a message.
     pub fn last_words(&self) -> String {
         let mut words = self.stderr.tail(5);

@@ -107,6 +107,11 @@ impl Generator {
         self.child.last_words()
     }
 
+    /// What it said on its log so far.
+    pub fn log(&self) -> String {
+        self.child.log()
+    }
+
     /// Waits for its end, or stops it in order when `go_on` says no.
     pub fn wait_while(self, within: Duration, go_on: impl Fn() -> bool) -> Result<Outcome> {
         let json = self.json.clone();

@@ -146,6 +146,11 @@ impl Arena {
         self.generators.iter().map(|(name, child)| format!("{name}: {}\n", child.last_words())).collect()
     }
 
+    /// What all of them said on their logs so far.
+    pub(crate) fn logs(&self) -> String {
+        self.generators.iter().map(|(name, child)| format!("{name}: {}\n", child.log())).collect()
+    }
+
     /// The audit of all journals together finds nothing.
     pub(crate) fn assert_proved(&self, generators: &[&str]) {
         let audit = self.journals("audit", generators);

@@ -104,7 +104,7 @@ fn one_that_is_killed_and_comes_back_costs_five_seconds_of_its_share_at_the_most
         assert!(lost <= 5 * 100, "{lost} of {} were nobody's", 300 * length);
     }
     // It played again: the rows of its second stream count.
-    let words = arena.generators["g1"].last_words();
+    let words = arena.generators["g1"].log();
     assert!(words.contains("takes part 3 of 3"), "{words}");
 }
 
@@ -219,7 +219,7 @@ fn one_that_could_not_be_armed_is_tried_again_and_plays_from_the_start() {
     arena.make(Change::Policy(right));
     let tallies = arena.sealed();
     perfect(&tallies, 800);
-    let words = arena.last_words();
+    let words = arena.logs();
     assert!(words.contains("it is tried again while there is time") && words.contains("is armed here"), "{words}");
     arena.assert_proved(&["g1"]);
     assert_eq!(arena.health("g1").trouble, None);
@@ -261,7 +261,7 @@ fn one_that_was_away_when_the_round_began_joins_late_and_nothing_is_lost() {
     arena.wait_for_split(&["g1", "g2"]);
     let tallies = arena.sealed();
     assert_eq!(lost(&tallies, 4800), 0);
-    assert!(arena.generators["g2"].last_words().contains("takes part 2 of 2"), "{}", arena.last_words());
+    assert!(arena.generators["g2"].log().contains("takes part 2 of 2"), "{}", arena.logs());
     arena.assert_proved(&["g1", "g2"]);
 }
 

@@ -35,7 +35,7 @@ fn a_contestant_joins_in_mid_round_at_one_instant_and_has_exact_points() {
     perfect(&[("zoe".to_owned(), tallies.remove("zoe").expect("she plays"))].into(), 5 * 300);
     perfect(&tallies, 12 * 300);
     arena.assert_proved(&["g1", "g2"]);
-    let words = arena.last_words();
+    let words = arena.logs();
     assert_eq!(words.matches("zoe joins the round").count(), 2, "{words}");
 }
 

@@ -224,7 +224,7 @@ fn garbage_newer_documents_and_a_wider_policy_are_not_obeyed_and_the_round_goes_
     }
     let tallies = arena.sealed();
     perfect(&tallies, 1200);
-    let words = arena.last_words();
+    let words = arena.logs();
     for told in ["dialect 99", "the rules", "10.0.0.0/8"] {
         assert!(words.contains(told), "nothing of {told}: {words}");
     }

@@ -20,7 +20,7 @@ fn a_clock_that_is_off_refuses_to_arm_and_the_others_play() {
     let tallies = arena.sealed();
     assert_eq!(tallies["alice"].due, 200, "the share of the one whose clock is off is nobody's");
     assert_eq!(arena.read().expect("it is there").streams.len(), 1);
-    let words = arena.generators["g2"].last_words();
+    let words = arena.generators["g2"].log();
     assert!(words.contains("more than 20 ms are too many to play"), "{words}");
     let offset = arena.health("g2").clock_offset_us.expect("it was measured");
     assert!((-45_000..=-5_000).contains(&offset), "{offset}");

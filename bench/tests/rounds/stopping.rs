@@ -282,7 +282,7 @@ fn a_generator_stops_when_the_document_is_gone_for_longer_than_it_is_told() {
     let mut arena = play(16, &["g1"], &["--stop-without-control", "2s"]);
     arena.redis.kill().unwrap_or_else(|error| panic!("{error}"));
     arena.assert_quiet("without a document");
-    assert!(arena.last_words().contains("no control document could be read for 2s"), "{}", arena.last_words());
+    assert!(arena.logs().contains("no control document could be read for 2s"), "{}", arena.logs());
     arena.redis.restart().unwrap_or_else(|error| panic!("{error}"));
     arena.assert_goes_on("with one");
     let tallies = arena.sealed();
@@ -315,7 +315,7 @@ fn a_document_that_cannot_be_read_is_told_and_stops_as_one_that_is_gone() {
     assert!(trouble.contains("cannot be read"), "{trouble}");
     arena.assert_quiet("without a document");
     for words in ["it is no JSON", "no control document could be read for 2s"] {
-        assert!(arena.last_words().contains(words), "{words}: {}", arena.last_words());
+        assert!(arena.logs().contains(words), "{words}: {}", arena.logs());
     }
     let stopped = arena.stop("arena");
     assert_eq!(stopped.status.code(), Some(1), "{}", stopped.stderr);
