@@ -20,14 +20,16 @@ const PASSWORD: &str = "many eyes watch the same board";
 const SETTLE: Duration = Duration::from_secs(3);
 /// The dashboard's own default.
 const ROOM_MIN: u32 = 2_000;
-/// BENCHMARKS.md, "Bounds".
+/// BENCHMARKS.md, "Bounds": up to [`ROOM`] viewers, and above.
 const CPU_PERCENT_MAX: f64 = 15.0;
+const CPU_PERCENT_MAX_OF_MANY: f64 = 25.0;
+const ROOM: u32 = 500;
 const AGE_P99_MS_MAX: f64 = 500.0;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// How many watch; one of them never reads.
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    #[arg(long, default_value_t = ROOM, value_parser = clap::value_parser!(u32).range(2..=20_000))]
     pub viewers: u32,
     /// How many play; the scores of all change all the time.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
@@ -84,13 +86,17 @@ pub fn run(options: &Options) -> Result<ViewersReport> {
     let kib_before = dashboard.memory_kib()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io("starting a runtime"))?;
-    let crowd = runtime.block_on(Crowd::gather(port, &path, options.viewers))?;
+    let crowd = runtime.block_on(async {
+        let crowd = Crowd::gather(port, &path, options.viewers).await;
+        tokio::time::sleep(SETTLE).await;
+        crowd
+    })?;
     let (before, begun) = (dashboard.usage(), Instant::now());
-    let (watched, crowd) = runtime.block_on(crowd.watch(options.length))?;
+    let (watched, open) = runtime.block_on(crowd.watch(options.length))?;
     let seconds = begun.elapsed().as_secs_f64();
     let used = dashboard.usage().since(before);
     let kib_with_all = dashboard.memory_kib()?;
-    drop(crowd);
+    drop(open);
     show.close();
     dashboard.stop()?;
     redis.stop()?;
@@ -120,9 +126,13 @@ fn port_in(line: &str) -> Option<u16> {
 }
 
 impl ViewersReport {
+    fn cpu_percent_max(&self) -> f64 {
+        if self.viewers <= ROOM { CPU_PERCENT_MAX } else { CPU_PERCENT_MAX_OF_MANY }
+    }
+
     /// Whether it reaches what it must.
     pub fn is_enough(&self) -> bool {
-        self.cpu_percent_of_a_core < CPU_PERCENT_MAX && (self.age_ms.p99 as f64) < AGE_P99_MS_MAX && self.lost == 0
+        self.cpu_percent_of_a_core < self.cpu_percent_max() && (self.age_ms.p99 as f64) < AGE_P99_MS_MAX && self.lost == 0
     }
 
     pub fn to_markdown(&self) -> String {
@@ -130,7 +140,7 @@ impl ViewersReport {
             "{}\n\n| viewers | contestants | frame age p50 / p99 / max, ms | CPU, % of a core | KiB per viewer | bytes/s per viewer | \
              frames | skipped | lost |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n\
              | {} | {} | {} / {} / {} | {:.1} | {:.0} | {:.0} | {} | {} | {} |\n\n\
-             One viewer never reads. Must be: below {CPU_PERCENT_MAX} % of a core and p99 below {AGE_P99_MS_MAX} ms, nobody \
+             One viewer never reads. Must be: below {} % of a core and p99 below {AGE_P99_MS_MAX} ms, nobody \
              lost: {}.\n",
             self.machine.to_markdown(),
             self.viewers,
@@ -144,6 +154,7 @@ impl ViewersReport {
             self.frames,
             self.skipped,
             self.lost,
+            self.cpu_percent_max(),
             if self.is_enough() { "reached" } else { "missed" },
         )
     }

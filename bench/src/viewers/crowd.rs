@@ -6,9 +6,9 @@ use flowtest_contract::utc_us;
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -21,9 +21,21 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Those who watch, each with its first frame.
+/// Those who watch. Each reads from its first frame on, so that none begins with what waited in the kernel while the
+/// others came.
 pub(super) struct Crowd {
-    readers: Vec<(Socket, u64)>,
+    readers: Vec<JoinHandle<Watched>>,
+    /// Until when they are counted, once they are.
+    until: watch::Sender<Option<Instant>>,
+    /// Readers whose time is over.
+    kept: mpsc::UnboundedReceiver<Socket>,
+    deaf: Socket,
+}
+
+/// Their sockets, still open.
+#[expect(dead_code, reason = "what it holds is counted by the dashboard")]
+pub(super) struct Open {
+    readers: Vec<Socket>,
     deaf: Socket,
 }
 
@@ -56,34 +68,29 @@ impl Watched {
 
 impl Crowd {
     pub(super) async fn gather(port: u16, path: &str, viewers: u32) -> Result<Crowd> {
+        let (until, begun) = watch::channel(None);
+        let (keep, kept) = mpsc::unbounded_channel();
         let mut readers = Vec::new();
         for _ in 1..viewers {
             let mut socket = connect(port, path).await?;
             let (seq, _) = first_frame(&mut socket).await?;
-            readers.push((socket, seq));
+            readers.push(tokio::spawn(watch_one(socket, seq, begun.clone(), keep.clone())));
         }
-        Ok(Crowd { readers, deaf: connect(port, path).await? })
+        Ok(Crowd { readers, until, kept, deaf: connect(port, path).await? })
     }
 
-    /// Watches for a while. The sockets come back open, so that their memory can still be counted.
-    pub(super) async fn watch(self, length: Duration) -> Result<(Watched, Crowd)> {
-        let until = Instant::now() + length;
-        let (keep, mut kept) = mpsc::unbounded_channel();
-        let tasks: Vec<JoinHandle<Watched>> = self
-            .readers
-            .into_iter()
-            .map(|(socket, seq)| tokio::spawn(watch_one(socket, seq, until, keep.clone())))
-            .collect();
-        drop(keep);
+    /// Counts for a while. The sockets come back open, so that their memory can still be counted.
+    pub(super) async fn watch(mut self, length: Duration) -> Result<(Watched, Open)> {
+        self.until.send_replace(Some(Instant::now() + length));
         let mut watched = Watched::default();
-        for task in tasks {
+        for task in self.readers {
             watched.add(task.await.map_err(|error| Error::Other(format!("a viewer broke: {error}")))?);
         }
         let mut readers = Vec::new();
-        while let Some(reader) = kept.recv().await {
+        while let Some(reader) = self.kept.recv().await {
             readers.push(reader);
         }
-        Ok((watched, Crowd { readers, deaf: self.deaf }))
+        Ok((watched, Open { readers, deaf: self.deaf }))
     }
 }
 
@@ -113,17 +120,26 @@ async fn first_frame(socket: &mut Socket) -> Result<(u64, u64)> {
 async fn watch_one(
     mut socket: Socket,
     mut seq: u64,
-    until: Instant,
-    keep: mpsc::UnboundedSender<(Socket, u64)>,
+    mut until: watch::Receiver<Option<Instant>>,
+    keep: mpsc::UnboundedSender<Socket>,
 ) -> Watched {
     let mut watched = Watched::default();
     loop {
-        match timeout_at(until, socket.next()).await {
-            Err(_) => {
-                let _ = keep.send((socket, seq));
+        let end = *until.borrow();
+        let message = tokio::select! {
+            // What came before is counted for nobody.
+            Ok(()) = until.changed(), if end.is_none() => {
+                watched = Watched::default();
+                continue;
+            }
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                let _ = keep.send(socket);
                 return watched;
             }
-            Ok(Some(Ok(Message::Text(text)))) => {
+            message = socket.next() => message,
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => {
                 let now_ms = utc_us().ms();
                 let Some((next, at_ms)) = numbers(&text) else { continue };
                 watched.frames += 1;
@@ -132,8 +148,8 @@ async fn watch_one(
                 watched.ages_ms.push(now_ms.saturating_sub(at_ms));
                 seq = next;
             }
-            Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(_)) | None) => {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => {
                 watched.lost += 1;
                 return watched;
             }
