@@ -1,5 +1,5 @@
 #!lua name=flowtest
--- library version 9
+-- library version 10
 --
 -- The functions that run inside Redis. Each checks everything before its single write, because Redis does not
 -- roll back a function that fails half-way, and each writes with one HSET, because a torn end of the append-only
@@ -317,20 +317,22 @@ end
 
 -- put_step(number, decision, seconds, before): KEYS[1] is the decision of a step, KEYS[2] the newest one, both kept for so many
 -- seconds. OK when it stands now, DUP when another was faster, CLOSED when the step has begun: `before` is its instant in
--- microseconds, by our clock, and 0 where it does not matter. Whoever follows would not hear of it any more.
+-- microseconds, by our clock, and 0 where it does not matter. Whoever follows would not hear of it any more. What stands is the
+-- newest where that is lost, or older.
 local function put_step(keys, args)
   if #keys ~= 2 or #args ~= 4 then return wrong('put_step takes two keys, a number, a decision, a life and an instant') end
   local number, life, before = count(args[1]), count(args[3]), count(args[4])
   if not number or not life or life == 0 or not before then return wrong('put_step: that is no number') end
-  if redis.call('EXISTS', keys[1]) == 1 then return redis.status_reply('DUP') end
+  local stands = redis.call('GET', keys[1])
   local now = redis.call('TIME')
-  if before > 0 and tonumber(now[1]) * 1000000 + tonumber(now[2]) >= before then return redis.status_reply('CLOSED') end
-  local held = redis.call('GET', keys[2])
-  local read, newest = pcall(cjson.decode, held or '{}')
-  local of_held = read and type(newest) == 'table' and tonumber(newest.step)
-  redis.call('SET', keys[1], args[2], 'EX', args[3])
-  if not of_held or of_held < number then redis.call('SET', keys[2], args[2], 'EX', args[3]) end
-  return redis.status_reply('OK')
+  if not stands and before > 0 and tonumber(now[1]) * 1000000 + tonumber(now[2]) >= before then
+    return redis.status_reply('CLOSED')
+  end
+  local read, newest = pcall(cjson.decode, redis.call('GET', keys[2]) or '{}')
+  local of_newest = read and type(newest) == 'table' and tonumber(newest.step)
+  if not stands then redis.call('SET', keys[1], args[2], 'EX', args[3]) end
+  if not of_newest or of_newest < number then redis.call('SET', keys[2], stands or args[2], 'EX', args[3]) end
+  return redis.status_reply(stands and 'DUP' or 'OK')
 end
 
 redis.register_function('flowtest_put_step', put_step)

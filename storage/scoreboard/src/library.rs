@@ -6,7 +6,7 @@ use redis::{ConnectionLike, ErrorKind, RedisError, RedisResult, Value};
 pub const CODE: &str = include_str!("library.lua");
 
 /// Raised with every change of the text. Functions only gain abilities: an older client works with a newer library.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// Rows, or spans of histograms, of one call at most. The Lua text says why.
 pub const ROWS_MAX: usize = 2_000;

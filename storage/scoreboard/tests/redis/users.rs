@@ -147,6 +147,12 @@ fn a_generators_user_says_all_that_a_generator_has_to_say() {
     }
     assert_eq!(generator.read_step(CONTEST, &round, 4).expect("it stands"), Some(decision(2)));
     assert_eq!(dashboard.read_newest_step(CONTEST, &round).expect("it stands"), Some(decision(2)));
+    // Where the newest is lost, what stands is, whoever says it again.
+    server.command(&["DEL", &keys::newest_step(CONTEST, &round)]);
+    assert!(!generator.put_step(CONTEST, &round, &decision(9)).expect("it stands already"));
+    assert_eq!(dashboard.read_newest_step(CONTEST, &round).expect("it stands"), Some(decision(2)));
+    assert!(!generator.put_step(CONTEST, &round, &late(3, UtcUs(0)).0).expect("an older one"));
+    assert_eq!(dashboard.read_newest_step(CONTEST, &round).expect("it stands"), Some(decision(2)));
     // One that nobody can read is no decision, and is told; what else was decided is heard.
     server.command(&["SET", &keys::step(CONTEST, &round, 3), "{"]);
     let unread = generator.read_step(CONTEST, &round, 3).expect_err("it is no decision").to_string();
