@@ -102,7 +102,7 @@ impl LimitResult {
 
     /// Whether it was the server that decided, or the highest step.
     pub fn is_found(&self) -> bool {
-        !self.interrupted && self.unbroken != Some(Unbroken::Generator)
+        !self.interrupted && matches!(self.unbroken, None | Some(Unbroken::Max))
     }
 
     pub fn heading(&self) -> String {
@@ -144,8 +144,12 @@ impl LimitResult {
             Some(Unbroken::Generator) => {
                 text.push_str("; not broken: this machine is the limit, give it more --cores or a machine of its own");
             }
-            Some(unbroken @ (Unbroken::Connections | Unbroken::Time)) => {
-                let _ = write!(text, "; not broken: {}", unbroken.reason());
+            Some(Unbroken::Connections) => {
+                let most = grouped(self.connections_most);
+                let _ = write!(text, "; not broken: {most} connections carry no more of answers that take so long");
+            }
+            Some(Unbroken::Time) => {
+                let _ = write!(text, "; not broken: {}", Unbroken::Time.reason());
             }
             None => {}
         }
@@ -315,6 +319,10 @@ mod tests {
             told.contains("; failed at 1,250/s by latency; the search was ended: this machine is the limit"),
             "{told}"
         );
+        assert!(!result.is_found());
+        result.found(Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Connections) });
+        let told = result.message();
+        assert!(told.ends_with("; not broken: 8,192 connections carry no more of answers that take so long\n"), "{told}");
         assert!(!result.is_found());
         result.found(Found { holds: 180_000, broke: Some((190_000, HoldVerdict::FailedByP99)), unbroken: None });
         assert!(result.message().contains("over 8,192 connections, which are enough for every server up to 163,840/s"));

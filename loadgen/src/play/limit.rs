@@ -67,8 +67,7 @@ pub fn limit(flags: &Limit, stop: &Stop) -> Result<u8, Failed> {
                 break;
             }
         };
-        let verdict = ladder.take(measured.judged(&pass));
-        width.note(verdict, measured.p50_us);
+        let verdict = width.take(&mut ladder, measured.judged(&pass), measured.p50_us);
         let step = LimitStep { verdict, ..measured };
         if is_told {
             results::print(step.line())?;
@@ -185,29 +184,47 @@ fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, conne
 /// thousands of requests in flight at once, which slows both sides down so far that they do not come back. So a step has as many
 /// as answers need that take many times as long as half of them did at best, and what broke is tried once more with all that may
 /// be needed. Where that passes the climb goes on with all of them, until it ends: then that is tried with fewer, and so on. It
-/// is over once a rate has failed both ways. All are half as many from where our own side cannot judge a step over them.
+/// is over once a rate has failed both ways. Where our own side cannot judge a step, it is tried over fewer, which proves
+/// something where it passes; then all are so many.
 #[derive(Clone, Copy, Debug)]
 struct Width {
     pass: Pass,
     most: u32,
     /// Of steps that passed: what refuses is quick as well.
     lowest_p50_us: Option<u64>,
+    lowest_p99_us: Option<u64>,
     has_all: bool,
     /// The rate that ended it before the last try the other way.
     turned_at: Option<u64>,
-    /// That try was not judged yet.
-    is_open: bool,
+    /// A try with another number of connections that was not judged yet.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Open {
+    /// Of what has failed: it is over once this has failed, too.
+    Failed,
+    /// Of what our own side could not judge; before, it had these. So few may be what keeps it from passing.
+    Unjudged { most: u32, has_all: bool },
 }
 
 impl Width {
     fn new(pass: Pass, most: u32) -> Width {
-        Width { pass, most, lowest_p50_us: None, has_all: false, turned_at: None, is_open: false }
+        Width {
+            pass,
+            most,
+            lowest_p50_us: None,
+            lowest_p99_us: None,
+            has_all: false,
+            turned_at: None,
+            open: None,
+        }
     }
 
     /// What is held next; `None`: it is over.
     fn next(&mut self, ladder: &mut Ladder) -> Option<Hold> {
         if let Some(hold) = ladder.ended_by() {
-            let is_unjudged = self.is_open || ladder.found().unbroken.is_some();
+            let is_unjudged = self.open.is_some() || ladder.found().unbroken.is_some();
             if self.turns(hold.sent(), is_unjudged) {
                 ladder.try_again();
             }
@@ -218,7 +235,8 @@ impl Width {
     /// Whether what ended the climb at this rate can be tried over another number of connections; then they are that many.
     fn turns(&mut self, rate: u64, is_unjudged: bool) -> bool {
         let (few, all) = (self.few(rate), self.all(rate));
-        if is_unjudged && (self.is_open || few == all) {
+        let before = Open::Unjudged { most: self.most, has_all: self.has_all };
+        if is_unjudged && (self.open.is_some() || few == all) {
             // With fewer it makes no sense to go on.
             let least = if few < all { few } else { CONNECTIONS_USUAL };
             let half = self.connections(rate) / 2;
@@ -226,28 +244,50 @@ impl Width {
                 return false;
             }
             self.most = half;
+            self.open.get_or_insert(before);
             return true;
         }
         let may_turn = few < all && self.turned_at.is_none_or(|turned| turned < rate);
         if !may_turn || is_unjudged && !self.has_all {
             return false;
         }
-        (self.has_all, self.turned_at, self.is_open) = (!self.has_all, Some(rate), true);
+        (self.has_all, self.turned_at) = (!self.has_all, Some(rate));
+        self.open = Some(if is_unjudged { before } else { Open::Failed });
         true
     }
 
-    fn note(&mut self, verdict: HoldVerdict, p50_us: Option<u64>) {
-        self.is_open &= verdict == HoldVerdict::NotValid;
+    /// Gives a hold to the ladder. What fails over fewer than our own side could judge says nothing, where something is held.
+    fn take(&mut self, ladder: &mut Ladder, measured: Measured, p50_us: Option<u64>) -> HoldVerdict {
+        let verdict = self.pass.judge(measured);
+        let has_failed = matches!(verdict, HoldVerdict::FailedByVerified | HoldVerdict::FailedByP99);
+        if let Some(Open::Unjudged { most, has_all }) = self.open
+            && has_failed
+        {
+            if ladder.found().holds > 0 {
+                ladder.end_unbroken();
+                return verdict;
+            }
+            (self.most, self.has_all) = (most, has_all);
+        }
+        let verdict = ladder.take(measured);
+        if verdict != HoldVerdict::NotValid {
+            self.open = None;
+        }
         if verdict == HoldVerdict::Passed {
             self.lowest_p50_us = self.lowest_p50_us.into_iter().chain(p50_us).min();
+            self.lowest_p99_us = self.lowest_p99_us.into_iter().chain(measured.p99_us).min();
         }
+        verdict
     }
 
     /// What the climb has found. Where the other way could not be judged, nobody knows what broke it.
     fn found(&self, ladder: &Ladder) -> Found {
-        let is_unknown = self.is_open && ladder.now().is_none();
+        let is_over = ladder.now().is_none();
         let found = ladder.found();
-        Found { unbroken: found.unbroken.or(is_unknown.then_some(Unbroken::Generator)), ..found }
+        if is_over && self.open.is_some() {
+            return Found { unbroken: found.unbroken.or(Some(Unbroken::Generator)), ..found };
+        }
+        found.over(self.most, self.lowest_p99_us, is_over)
     }
 
     fn connections(&self, rate: u64) -> u32 {
@@ -303,8 +343,7 @@ mod tests {
         while let Some(hold) = width.next(&mut ladder) {
             let connections = width.connections(hold.sent());
             let (measured, p50_us) = play(hold, connections);
-            let verdict = ladder.take(measured);
-            width.note(verdict, Some(p50_us));
+            let verdict = width.take(&mut ladder, measured, Some(p50_us));
             steps.push((hold.sent(), connections, verdict));
             assert!(steps.len() < 200, "it climbs for ever: {steps:?}");
         }
@@ -399,6 +438,48 @@ mod tests {
             (Measured { valid: connections <= 2_500, ..measured }, p50_us)
         });
         assert!(is_near(found.holds, 140_000) && found.unbroken.is_none(), "{found:?}: {steps:?}");
+    }
+
+    /// Every answer takes 20 ms for the way, and the server has no limit.
+    fn far(hold: Hold, connections: u32) -> (Measured, u64) {
+        server(hold.sent(), connections, 20_000, u64::MAX)
+    }
+
+    #[test]
+    fn a_far_server_is_not_broken_by_fewer_connections_than_our_own_side_could_judge() {
+        // Our core carries 60,000/s, over however many.
+        let ours = |hold: Hold, connections: u32| {
+            let (measured, p50_us) = far(hold, connections);
+            (Measured { valid: hold.sent().min(u64::from(connections) * 50) <= 60_000, ..measured }, p50_us)
+        };
+        for (start, holds) in [(1_000, 55_000..60_000), (100_000, 50_000..60_000)] {
+            let (found, steps) = climb_from(start, ours);
+            assert!(holds.contains(&found.holds), "from {start}: {found:?}: {steps:?}");
+            assert_eq!(found.unbroken, Some(Unbroken::Generator), "from {start}: {found:?}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn what_few_connections_cannot_carry_breaks_no_server_that_is_far() {
+        // Ours judges nothing over more than two thousand.
+        let (found, steps) = climb(|hold, connections| {
+            let (measured, p50_us) = far(hold, connections);
+            (Measured { valid: connections <= 2_000, ..measured }, p50_us)
+        });
+        assert_eq!((found.broke, found.unbroken), (None, Some(Unbroken::Connections)), "{found:?}: {steps:?}");
+        // As many as half of what the step has that could not be judged.
+        assert!(is_near(found.holds, 1_082 * 50), "{found:?}: {steps:?}");
+    }
+
+    #[test]
+    fn what_passed_over_all_stays_where_few_fail_above_it() {
+        let slow = |rate| if rate < 5_000 { 500 } else { 20_000 };
+        let (found, steps) = climb(|hold, connections| {
+            let (measured, p50_us) = server(hold.sent(), connections, slow(hold.sent()), 20_000);
+            (Measured { valid: connections <= 800, ..measured }, p50_us)
+        });
+        assert_eq!(found.unbroken, Some(Unbroken::Generator), "{found:?}: {steps:?}");
+        assert!((15_000..16_000).contains(&found.holds), "{found:?}: {steps:?}");
     }
 
     #[test]

@@ -545,20 +545,11 @@ impl Climb {
     fn found(&self, bounds: &Bounds, is_last: bool) -> Found {
         let found = self.ladder.found();
         let is_over = self.ladder.now().is_none();
-        let latency_us = self.passes.iter().filter_map(|pass| pass.p99_us).min();
-        let carried =
-            latency_us.map_or(u64::MAX, |us| u64::from(bounds.connections).saturating_mul(1_000_000) / us.max(1));
-        match found.broke {
-            Some((rate, _)) if rate > carried => {
-                let unbroken = (is_over || is_last).then_some(Unbroken::Connections);
-                Found { broke: None, unbroken, ..found }
-            }
-            None if is_last && !is_over => {
-                let stands_still = self.not_valid >= NOT_VALID_MAX;
-                Found { unbroken: Some(if stands_still { Unbroken::Generator } else { Unbroken::Time }), ..found }
-            }
-            _ => found,
-        }
+        let lowest_p99_us = self.passes.iter().filter_map(|pass| pass.p99_us).min();
+        let found = found.over(bounds.connections, lowest_p99_us, is_over || is_last);
+        let is_cut = is_last && !is_over && found.broke.is_none() && found.unbroken.is_none();
+        let cut = if self.not_valid >= NOT_VALID_MAX { Unbroken::Generator } else { Unbroken::Time };
+        Found { unbroken: found.unbroken.or(is_cut.then_some(cut)), ..found }
     }
 
     /// What was measured while it was held; none: nothing of it is known, and it is held again.

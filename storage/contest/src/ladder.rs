@@ -232,6 +232,20 @@ pub struct Found {
     pub unbroken: Option<Unbroken>,
 }
 
+impl Found {
+    /// The same of one that had so many connections at the most: a break above what these carry, at the lowest p99 that it has
+    /// shown, is theirs, which is said once it `is_over`: until then it may show a lower one.
+    pub fn over(self, connections: u32, lowest_p99_us: Option<u64>, is_over: bool) -> Found {
+        let carried = |us: u64| u64::from(connections).saturating_mul(1_000_000) / us.max(1);
+        match (self.broke, lowest_p99_us) {
+            (Some((rate, _)), Some(us)) if rate > carried(us) => {
+                Found { broke: None, unbroken: is_over.then_some(Unbroken::Connections), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// One climb.
 #[derive(Clone, Debug)]
 pub struct Ladder {
@@ -538,6 +552,19 @@ mod tests {
         let p99_us = if load < 1.0 { 1_000.0 + 400.0 * load / (1.0 - load) } else { 3_000_000.0 };
         let verified = if load <= 1.0 { rate } else { capacity };
         Measured { due: rate, verified, p99_us: Some(p99_us as u64), valid: true }
+    }
+
+    #[test]
+    fn a_break_above_what_connections_carry_is_theirs() {
+        let broke = |rate| Found { holds: 1_600, broke: Some((rate, HoldVerdict::FailedByP99)), unbroken: None };
+        // 2,000 of them carry 1,666/s where answers take 1.2 s.
+        let over = |rate, us| broke(rate).over(2_000, us, true);
+        assert_eq!(over(1_666, Some(1_200_000)), broke(1_666));
+        let theirs = Found { holds: 1_600, broke: None, unbroken: Some(Unbroken::Connections) };
+        assert_eq!(over(1_667, Some(1_200_000)), theirs);
+        assert_eq!(over(2_000, None), broke(2_000), "nothing passed");
+        let found = broke(1_667).over(2_000, Some(1_200_000), false);
+        assert_eq!(found, Found { unbroken: None, ..theirs }, "it may show a lower one");
     }
 
     #[test]

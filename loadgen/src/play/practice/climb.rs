@@ -13,7 +13,7 @@ use crate::play::plan::HEAD_START;
 use flowtest_contest::breakpoint::HoldSums;
 use flowtest_contest::climbed::{Climbed, JudgedStep};
 use flowtest_contest::endpoint::Endpoint;
-use flowtest_contest::ladder::{Found, HoldVerdict, Ladder, LadderTerms, Measured, Step};
+use flowtest_contest::ladder::{HoldVerdict, Ladder, LadderTerms, Measured, Step};
 use flowtest_contract::text::grouped;
 use flowtest_scoreboard::practice::PracticeState;
 use std::net::SocketAddr;
@@ -61,7 +61,7 @@ impl Session {
                 Measured { due, verified: sums.verified, p99_us: sums.p99_us, valid }.beside(sums.own_fault, &pass),
             );
             self.report.second = begun.elapsed().as_secs().min(self.request.seconds);
-            self.note(JudgedStep { step: 0, tried: hold.sent(), verdict: Some(verdict), sums }, ladder.found());
+            self.note(JudgedStep { step: 0, tried: hold.sent(), verdict: Some(verdict), sums }, &ladder);
             let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.sent(), verdict) };
             self.say(PracticeState::Running, told);
         }
@@ -75,7 +75,8 @@ impl Session {
         Ok(format!("practice is over. {}{is_cut}", climbed.message()))
     }
 
-    fn note(&mut self, step: JudgedStep, found: Found) {
+    fn note(&mut self, step: JudgedStep, ladder: &Ladder) {
+        let (found, is_over) = (ladder.found(), ladder.now().is_none());
         let Some(climbed) = &mut self.report.climb else { return };
         let number = climbed.steps.len() as u32;
         climbed.steps.push(JudgedStep { step: number, ..step });
@@ -87,6 +88,9 @@ impl Session {
         climbed.holds_p99_us = holding.and_then(|step| step.sums.p99_us);
         climbed.holds_since = holding.map(|step| step.step);
         climbed.holds = found.holds;
+        let lowest_p99_us = climbed.steps.iter().filter(|step| step.verdict == Some(HoldVerdict::Passed));
+        let lowest_p99_us = lowest_p99_us.filter_map(|step| step.sums.p99_us).min();
+        let found = found.over(CONNECTIONS_MAX, lowest_p99_us, is_over);
         (climbed.breaks_at, climbed.breaks_by) = found.broke.unzip();
         climbed.unbroken = found.unbroken;
     }
