@@ -132,7 +132,9 @@ impl ViewersReport {
 
     /// Whether it reaches what it must.
     pub fn is_enough(&self) -> bool {
-        self.cpu_percent_of_a_core < self.cpu_percent_max() && (self.age_ms.p99 as f64) < AGE_P99_MS_MAX && self.lost == 0
+        self.cpu_percent_of_a_core < self.cpu_percent_max()
+            && (self.age_ms.p99 as f64) < AGE_P99_MS_MAX
+            && self.lost == 0
     }
 
     pub fn to_markdown(&self) -> String {

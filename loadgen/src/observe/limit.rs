@@ -322,7 +322,10 @@ mod tests {
         assert!(!result.is_found());
         result.found(Found { holds: 8_000, broke: None, unbroken: Some(Unbroken::Connections) });
         let told = result.message();
-        assert!(told.ends_with("; not broken: 8,192 connections carry no more of answers that take so long\n"), "{told}");
+        assert!(
+            told.ends_with("; not broken: 8,192 connections carry no more of answers that take so long\n"),
+            "{told}"
+        );
         assert!(!result.is_found());
         result.found(Found { holds: 180_000, broke: Some((190_000, HoldVerdict::FailedByP99)), unbroken: None });
         assert!(result.message().contains("over 8,192 connections, which are enough for every server up to 163,840/s"));

@@ -210,15 +210,7 @@ enum Open {
 
 impl Width {
     fn new(pass: Pass, most: u32) -> Width {
-        Width {
-            pass,
-            most,
-            lowest_p50_us: None,
-            lowest_p99_us: None,
-            has_all: false,
-            turned_at: None,
-            open: None,
-        }
+        Width { pass, most, lowest_p50_us: None, lowest_p99_us: None, has_all: false, turned_at: None, open: None }
     }
 
     /// What is held next; `None`: it is over.
