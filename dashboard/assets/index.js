@@ -42,7 +42,7 @@ export function indexPage(feed) {
   const advice = new Map([...document.querySelectorAll("[data-advice] dt")].map((one) => [one.textContent, one.nextElementSibling?.textContent]));
   follow("probe", "/index/probe/", showProbe);
   follow("practice", "/index/practice/", showPractice(advice));
-  const shown = new Shown();
+  const shown = new Shown(advice);
   const of = main.hasAttribute("data-readonly") ? main.dataset.id.slice(1) : "";
   const seconds = new Seconds(document.querySelector("[data-seconds]"), feed, of, (from, to) => shown.during(from, to));
   // Where an organiser looks, all is that of the team.
@@ -58,13 +58,12 @@ export function indexPage(feed) {
     try { me = await json(`/api/me${as}`); } catch (error) { isOut = error instanceof SignedOut; }
     if (me) {
       [heardAt, unheard] = [now(), 0];
-      show(me, feed, advice, curve);
+      show(me, feed, shown, curve);
       may(me);
       health.show(me.health);
       if (await renew(me, `/index${as}`)) seconds.ask();
       ledger(me.ledger);
       climb(me.climb);
-      shown.again();
     } else if (isOut) health.signedOut(heardAt);
     else if (++unheard >= LOST_AFTER) health.lost(heardAt);
     clearTimeout(timer);
@@ -106,7 +105,7 @@ function draw(curve) {
   box.replaceChildren(svg);
 }
 
-function show(me, feed, advice, curve) {
+function show(me, feed, shown, curve) {
   const find = (name) => document.querySelector(`[data-${name}]`);
   const put = (name, text) => { const one = find(name); if (one && one.textContent !== text) one.textContent = text; };
   put("me-points", f.points(me.points));
@@ -135,8 +134,7 @@ function show(me, feed, advice, curve) {
     const all = counts.right + counts.wrong;
     header.querySelector("[data-header-meter]").value = all ? (counts.right / all) * 1000 : 0;
   }
-  const box = document.querySelector("[data-errors]");
-  if (me.errors) errors(me.errors, advice, box); else unknown(box);
+  shown.take(me.errors);
 }
 
 // When requests come, and whether practice may be asked for.
@@ -241,10 +239,11 @@ function ledger(round) {
   points.textContent = f.signed(round.points);
   points.className = `end ${round.counts ? f.tone(round.points) : "muted"}`;
   fold.querySelector("[data-ledger-lines]").replaceChildren(...round.lines.map((line) => {
-    const link = element("a", "", line.label);
-    link.href = line.kind === "holds" ? "#climb" : "#errors";
-    if (line.kind !== "holds") link.dataset.kind = line.kind;
-    return element("li", "", link, element("span", "", f.count(line.count)), element("span", `${f.tone(line.points)} worth`, f.signed(line.points)));
+    // Of what was right no sample is kept.
+    const [isHeld, isRight] = [line.kind === "holds", line.points > 0];
+    const label = element(isHeld || !isRight ? "a" : "span", "", line.label);
+    if (isHeld) label.href = "#climb"; else if (!isRight) { label.href = "#errors"; label.dataset.kind = line.kind; }
+    return element("li", "", label, element("span", "", f.count(line.count)), element("span", `${f.tone(line.points)} worth`, f.signed(line.points)));
   }));
   const total = box.querySelector("[data-ledger-total]");
   const sum = Number(total.dataset.ofThePast) + (round.counts ? round.points : 0);
@@ -252,10 +251,11 @@ function ledger(round) {
   total.className = f.tone(sum);
 }
 
-// Which of the errors are shown: all, those of a kind that a line of the ledger leads to, or those of a second.
+// Which of the samples are shown: all, those of a kind that a line of the ledger leads to, or those of a second. They are chosen
+// before they are put together, so that what is opened is of that line, or of that second.
 class Shown {
-  constructor() {
-    this.test = null;
+  constructor(advice) {
+    [this.test, this.list, this.advice] = [null, null, advice];
     this.box = document.querySelector("[data-errors]");
     this.all = document.querySelector("[data-errors-all]");
     this.all.addEventListener("click", () => this.only(null));
@@ -268,23 +268,31 @@ class Shown {
   // Samples of another round are no evidence of this one.
   ofLine(kind, { round, from, untilMs }) {
     const [first, last] = [Number(from ?? 0), Number(untilMs ?? Infinity)];
-    this.only((one) => one.dataset.kind === kind && instants(one).some((at) => at >= first && at <= last),
+    this.only((one) => one.kind === kind && one.at_ms >= first && one.at_ms <= last,
       `No sample of ${kind} in round ${round} is kept: only your newest fifty failures are. The organisers' journal has all of them.`,
       `Samples of ${kind} in round ${round}`);
   }
 
+  // What failed is counted when it has its outcome: a timeout a while after it was sent.
   during(from, to) {
-    this.only((one) => instants(one).some((at) => at >= from && at < to), "Of this second no sample is kept: only your newest fifty failures are. The organisers' journal has all of them.", `Samples of ${clockText(to - 500)}`);
+    this.only((one) => one.ended_at_ms >= from && one.ended_at_ms < to, "Of this second no sample is kept: only your newest fifty failures are. The organisers' journal has all of them.", `Samples of ${clockText(to - 500)}`);
     document.querySelector("#errors").scrollIntoView({ block: "start" });
   }
 
   only(test, none = "", some = "") { [this.test, this.none, this.some] = [test, none, some]; this.again(); }
 
+  // The newest samples; null: nobody knows them at this moment.
+  take(list) {
+    this.list = list ?? this.list;
+    if (list) this.again(); else unknown(this.box);
+  }
+
   again() {
-    const errors = [...this.box.querySelectorAll("details.error")];
-    for (const one of errors) one.hidden = Boolean(this.test) && !this.test(one);
     this.all.hidden = !this.test;
-    const isNone = Boolean(this.test) && errors.every((one) => one.hidden);
+    const list = this.list?.filter((one) => !this.test || this.test(one));
+    if (list) errors(list, this.advice, this.box);
+    const isNone = Boolean(this.test) && !list?.length;
+    this.box.hidden = isNone;
     let said = document.querySelector("[data-errors-none]");
     if (this.test && !said) { said = element("p", "muted"); said.dataset.errorsNone = ""; this.box.before(said); }
     if (!said) return;
@@ -293,9 +301,6 @@ class Shown {
     if (said.textContent !== words) said.textContent = words;
   }
 }
-
-// When the samples of a line were, in milliseconds.
-const instants = (line) => (line.dataset.instants ?? "").split(",").filter(Boolean).map(Number);
 
 // The same failure many times is one line with its count; what was unfolded stays so.
 function errors(list, advice, box) {
@@ -325,8 +330,6 @@ function errors(list, advice, box) {
         known ? element("p", "advice", element("b", "", "What to do: "), known) : null,
         element("div", "grid two", ...[side("Request", error.request), side("Response", error.response)].filter(Boolean))));
     made.dataset.key = error.key;
-    made.dataset.kind = error.kind;
-    made.dataset.instants = list.filter((one) => one.kind === error.kind && one.message === error.message).map((one) => one.at_ms).join();
     made.open = open.has(error.key);
     return made;
   }));

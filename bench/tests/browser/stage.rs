@@ -409,6 +409,7 @@ async fn failing_on_a_phone(phone: &Browser) {
     let wide =
         phone.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth", vec![]).await;
     assert_eq!(wide, 0, "an error that is open makes the page wider than the phone");
+    a_second_shows_what_failed_in_it(phone).await;
     phone.click("[data-seconds]").await;
     phone.until("document.querySelector('[data-seconds-said]').textContent.includes('failed')").await;
     phone.click("[data-ledger] a[data-kind=missed]").await;
@@ -418,6 +419,32 @@ async fn failing_on_a_phone(phone: &Browser) {
     phone.click("[data-tell=sound]").await;
     phone.go("/index").await;
     phone.until("document.querySelector('[data-tell=sound]').checked").await;
+}
+
+/// The same failure came in two seconds, and the one that is chosen opens its own: by when it timed out, not by when it was sent.
+async fn a_second_shows_what_failed_in_it(phone: &Browser) {
+    let stand_in = "const done = arguments[0]; window.real = window.fetch; \
+         window.real('/api/me/seconds').then(async (answer) => { const at = (await answer.json()).seconds[0].at_ms; \
+         const one = (ended_at_ms, request) => ({ kind: 'timeout', message: 'no answer in time', expected: 'one', \
+         received: 'none', request, response: '', at_ms: ended_at_ms - 3000, ended_at_ms }); \
+         window.fetch = async (address, options) => { const answer = await window.real(address, options); \
+         if (!/^\\/api\\/me(\\?|$)/.test(address)) return answer; const me = await answer.json(); \
+         me.errors = [one(at + 60_000, 'GET /later'), one(at - 400, 'GET /chosen')]; return new Response(JSON.stringify(me)); }; \
+         done(true); })";
+    phone.run_async(stand_in).await;
+    let shown = "[...document.querySelectorAll('[data-errors] details')].filter((one) => !one.hidden)";
+    phone.until(&format!("{shown}.length === 1 && {shown}[0].textContent.includes('2 samples')")).await;
+    phone.run("document.querySelector('[data-seconds]').focus()", vec![]).await;
+    phone.key("Home").await;
+    phone.key("Enter").await;
+    phone.until(&format!("{shown}.length === 1 && {shown}[0].textContent.includes('1 sample')")).await;
+    let text = phone.run(&format!("return {shown}[0].textContent"), vec![]).await;
+    let text = text.as_str().expect("a text");
+    assert!(text.contains("GET /chosen") && !text.contains("GET /later"), "{text}");
+    phone.click("[data-errors-all]").await;
+    phone.until(&format!("{shown}.length === 1 && {shown}[0].textContent.includes('2 samples')")).await;
+    phone.run("window.fetch = window.real", vec![]).await;
+    phone.until(&format!("!{shown}[0].textContent.includes('no answer in time')")).await;
 }
 
 /// The lines of the ledger add up to the score: on a page that stays open while the round is sealed and points are adjusted, and on

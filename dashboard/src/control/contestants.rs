@@ -107,16 +107,16 @@ impl Controller {
     pub fn arrival(&self, user: UserId, has_endpoint: bool, now: UtcUs) -> Option<String> {
         let control = self.control()?;
         let id = id_of(user.0);
+        let name = control.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name);
+        if name.is_some_and(|name| control.parked.contains(name)) {
+            let message = "The organisers have parked you: nothing falls due to you until they let you play on.";
+            return Some(message.to_owned());
+        }
         if !matches!(control.state, State::Armed | State::Running | State::Paused) {
             let message = "Requests come when the organisers start a round, after three right answers.";
             return has_endpoint.then(|| message.to_owned());
         }
-        if let Some((name, _)) = control.ids.iter().find(|(_, other)| **other == id) {
-            if control.parked.contains(name) {
-                return Some(
-                    "The organisers have parked you: nothing falls due to you until they let you play on.".to_owned(),
-                );
-            }
+        if let Some(name) = name {
             let at = control.timeline.joined_at(name).filter(|at| now < *at)?;
             return Some(format!(
                 "You join the round at {}: from then on requests come, and count.",

@@ -51,6 +51,8 @@ pub fn plan(phases: &[Phase]) -> Vec<PlanPhase> {
 #[derive(Debug, Serialize)]
 pub struct ErrorAnswer {
     at_ms: Millis,
+    /// When it had its outcome: the second in which it is counted.
+    ended_at_ms: Millis,
     /// What 0.1 called `at_ms`; it goes with 0.3.
     at: Millis,
     kind: String,
@@ -67,6 +69,7 @@ impl From<&ExplainedError> for ErrorAnswer {
     fn from(error: &ExplainedError) -> ErrorAnswer {
         ErrorAnswer {
             at_ms: utc_ms(error.at),
+            ended_at_ms: utc_ms(error.ended.unwrap_or(error.at)),
             at: utc_ms(error.at),
             kind: error.kind.clone(),
             message: error.message.clone(),

@@ -117,7 +117,8 @@ fn climb_now(control: &Control, totals: &RoundTotals, name: &str, now: UtcUs) ->
 /// What stands first on the contestant's page, as the contestant or an organiser reads it.
 pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> Result<Health, RequestError> {
     let seen = app.feed.seen();
-    let parked_by = match owner.state == Some(TeamState::Parked) && viewer.is_admin() {
+    let is_parked = seen.control.as_ref().is_some_and(|control| control.parked.contains(&user.name));
+    let parked_by = match is_parked && viewer.is_admin() {
         true => match app.controller.parked_by(user.id).await?.and_then(|line| line.by.user) {
             Some(organiser) => app.accounts.user(organiser).await?.map(|organiser| organiser.display_name),
             None => None,
@@ -144,6 +145,7 @@ pub async fn health(app: &App, user: &User, owner: &Owner, viewer: &Viewer) -> R
         tested_s: tested.as_ref().map_or(0, |answer| now.saturating_since(answer.at) / 1_000_000),
         disqualified: user.disqualified.as_deref(),
         halted: seen.control.as_ref().is_some_and(|control| control.halted),
+        is_parked,
         parked_by: parked_by.as_deref(),
         is_late: app.feed.validity(&Audience::Public).is_some_and(|validity| validity.warn)
             || !app.controller.status().generators.iter().any(|seen| is_heard(seen, now)),
@@ -373,6 +375,7 @@ mod tests {
     fn who_is_not_admitted_is_told_what_its_server_answered_and_who_is_too_slow_that_it_is() {
         let error = |at_s: u64, kind: &str| ExplainedError {
             at: UtcUs(at_s * 1_000_000),
+            ended: None,
             kind: kind.to_owned(),
             message: String::new(),
             expected: String::new(),

@@ -67,6 +67,8 @@ pub struct Known<'a> {
     pub disqualified: Option<&'a str>,
     /// Nobody gets any traffic.
     pub halted: bool,
+    /// It gets none, in this round and in those that follow.
+    pub is_parked: bool,
     /// Who parked it, for whoever may know.
     pub parked_by: Option<&'a str>,
     /// Our own machines are late, or none of them is heard.
@@ -101,7 +103,9 @@ impl Health {
             let text = "Write your server's address below: without one you do not play, and stand behind all who do.";
             return say(Tone::Bad, "No endpoint", text.into());
         }
-        match known.team.filter(|_| is_on) {
+        // What an organiser stopped stays so between rounds, whatever a test finds.
+        let stopped = (known.is_parked || known.halted).then_some(TeamState::Parked);
+        match known.team.filter(|_| is_on).or(stopped) {
             Some(team) => Health { since_ms: known.since_ms, ..known.during(team) },
             None => known.before(),
         }
@@ -297,6 +301,17 @@ mod tests {
         let parked = Known { has_endpoint: true, round, team, parked_by: Some("Olivia"), ..Known::default() };
         assert_eq!(Health::of(&parked).title, "Parked by Olivia");
         assert_eq!(Health::of(&Known { halted: true, ..parked }).title, "All traffic is stopped");
+    }
+
+    #[test]
+    fn whoever_is_parked_is_not_ready_between_rounds() {
+        let tested = Some(LastTest::Verified);
+        for round in [None, Some(State::Draft), Some(State::Armed), Some(State::Paused), Some(State::Sealed)] {
+            let known = Known { has_endpoint: true, round, tested, ..Known::default() };
+            let parked = Health::of(&Known { is_parked: true, ..known.clone() });
+            assert_eq!((parked.tone, parked.title.as_str()), (Tone::Warn, "Parked by an organiser"), "{round:?}");
+            assert_eq!(Health::of(&Known { halted: true, ..known }).title, "All traffic is stopped", "{round:?}");
+        }
     }
 
     #[test]

@@ -121,15 +121,6 @@ pub struct Failure {
     pub response: String,
     /// How often the same was seen among the failures kept.
     pub count: u64,
-    /// When each of them was.
-    pub all_ms: Vec<i64>,
-}
-
-impl Failure {
-    /// For the script that looks for what failed in a second.
-    pub fn instants(&self) -> String {
-        self.all_ms.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
-    }
 }
 
 /// What "test now" found.

@@ -75,6 +75,27 @@ async fn a_round_that_is_sealed_an_hour_late_has_ended_when_it_ended_and_what_wa
     assert_eq!(span(&stage).end_at, end, "the document of then says so");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_that_is_parked_hears_so_before_a_round_and_when_one_is_armed() {
+    let mut stage = Stage::new().await;
+    let alice = stage.contestant("alice", 8081).await;
+    stage.contestant("bob", 8082).await;
+    let coming = |stage: &Stage| stage.controller.arrival(alice.id, true, stage.now).unwrap_or_default();
+    let parked = "The organisers have parked you";
+    let (_, publisher) = stage.play().await;
+    stage.controller.park(&alice, true, &stage.by(&stage.ada), stage.now).await.expect("she is parked");
+    assert!(coming(&stage).starts_with(parked), "{}", coming(&stage));
+    publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
+    stage.turn().await;
+    stage.turn().await;
+    for change in [None, Some(Change::Draft)] {
+        if let Some(change) = change {
+            stage.change(change).await;
+        }
+        assert!(stage.control().state != State::Running && coming(&stage).starts_with(parked), "{}", coming(&stage));
+    }
+}
+
 const CLIMB: &str = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\n\
                      pass = { verified = 0.99, p99 = \"250ms\" }\nmax = 9000\n";
 

@@ -309,7 +309,6 @@ fn failures() -> Vec<Failure> {
         request: "GET / HTTP/1.1\r\nHost: 203.0.113.7\r\nToken: 8f14e45fceea167a5a36dedd4bea2543".into(),
         response: format!("HTTP/1.1 200 OK\r\nServer: {}\r\nVersion: {received}\r\nContent-Length: 0", HOSTILE[0]),
         count,
-        all_ms: vec![NOW_MS],
     };
     vec![
         failure("version", "Version is v2 and should be v1 until 10:14:12.", "v1", "v2", 412, 3_000),

@@ -24,6 +24,9 @@ const JSON_BYTES_MAX: usize = 16 * 1024;
 pub struct ExplainedError {
     /// When the request was sent.
     pub at: UtcUs,
+    /// When it had its outcome, which is when it is counted. `None` where that is not known: of what older builds wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<UtcUs>,
     /// `token`, `version`, `from`, or the name of the failure, such as `timeout`.
     pub kind: String,
     /// The cause and the next step.
@@ -57,6 +60,7 @@ impl ExplainedError {
     pub(crate) fn within_bounds(self) -> ExplainedError {
         ExplainedError {
             at: self.at,
+            ended: self.ended,
             kind: bounded(&self.kind, KIND_BYTES_MAX),
             message: bounded(&self.message, MESSAGE_BYTES_MAX),
             expected: bounded(&self.expected, VALUE_BYTES_MAX),
@@ -108,7 +112,16 @@ impl ExplainedError {
     pub(crate) fn of_texts(text: &str) -> ExplainedError {
         let text = || text.to_owned();
         let (kind, message, expected, received) = (text(), text(), text(), text());
-        ExplainedError { at: UtcUs(7), kind, message, expected, received, request: text(), response: text() }
+        ExplainedError {
+            at: UtcUs(7),
+            ended: Some(UtcUs(9)),
+            kind,
+            message,
+            expected,
+            received,
+            request: text(),
+            response: text(),
+        }
     }
 }
 

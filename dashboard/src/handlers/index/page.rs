@@ -188,10 +188,7 @@ fn together(errors: &[ExplainedError]) -> Vec<Failure> {
         // Each wrong token differs; what is wrong does not.
         let same = |line: &&mut Failure| line.kind == error.kind && line.message == error.message;
         match lines.iter_mut().find(same) {
-            Some(line) => {
-                line.count += 1;
-                line.all_ms.push(utc_ms(error.at));
-            }
+            Some(line) => line.count += 1,
             None => lines.push(Failure {
                 at_ms: utc_ms(error.at),
                 kind: error.kind.clone(),
@@ -201,7 +198,6 @@ fn together(errors: &[ExplainedError]) -> Vec<Failure> {
                 request: with_line_breaks(&error.request),
                 response: with_line_breaks(&error.response),
                 count: 1,
-                all_ms: vec![utc_ms(error.at)],
             }),
         }
     }

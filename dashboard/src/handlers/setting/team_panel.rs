@@ -255,6 +255,7 @@ mod tests {
     fn what_a_round_withholds_from_contestants_an_organiser_is_told_how_to_see() {
         let error = |at: u64| ExplainedError {
             at: flowtest_contract::rules::UtcUs(at),
+            ended: None,
             kind: "status".to_owned(),
             message: flowtest_scoreboard::probe::without_answer("it answered 502 (expected: 200; got: 502 <html>)"),
             expected: String::new(),

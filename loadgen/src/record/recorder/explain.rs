@@ -32,6 +32,7 @@ pub fn explain(requests: &Requests, sample: &Sample) -> Vec<Explained> {
         contestant: sample.contestant,
         error: ExplainedError {
             at: sample.sent,
+            ended: Some(sample.at),
             kind: kind.to_owned(),
             message,
             expected,
@@ -155,6 +156,14 @@ mod tests {
         assert_eq!(words(&early), ["version: v2 is right only from the deadline on | Version: v1 | Version: v2"]);
         // Within the grace of the deadline nothing is wrong, and there is nothing to explain.
         assert_eq!(explain(&requests(), &sample(Outcome::Answered(observed), UtcUs(99_000_000), answer, None)), []);
+    }
+
+    #[test]
+    fn what_failed_is_of_the_second_in_which_it_is_counted() {
+        let mut sample = sample(Outcome::Failed(Failure::Timeout), UtcUs(1_000_000), b"", None);
+        sample.at = UtcUs(4_000_000);
+        let error = &explain(&requests(), &sample)[0].error;
+        assert_eq!((error.at, error.ended), (UtcUs(1_000_000), Some(UtcUs(4_000_000))));
     }
 
     #[test]

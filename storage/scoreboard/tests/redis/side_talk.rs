@@ -19,6 +19,7 @@ fn board(server: &RedisServer) -> Scoreboard {
 fn failure(at: u64) -> ExplainedError {
     ExplainedError {
         at: UtcUs(at),
+        ended: Some(UtcUs(at + 1)),
         kind: "token".to_owned(),
         message: "the Token is not the one of the request: send it back as it came".to_owned(),
         expected: "0123".to_owned(),
