@@ -25,6 +25,8 @@ pub const ANSWERS_AGAIN: u64 = 3;
 struct AddressHealth {
     /// At the last look while it was flooded; none before the first of a flood.
     last: Option<(RunInstant, AddressCounts)>,
+    /// Outcomes by the first look of a flood: what was asked before it says nothing of what is asked now.
+    asked_before: u64,
     /// The last look that found a new outcome; none since what was found was our own fault and nothing else.
     asked_at: Option<RunInstant>,
     /// How long it has been asked since it last answered.
@@ -44,11 +46,13 @@ impl AddressHealth {
             }
             if counted.alive > last.alive {
                 self.silent_ns = 0;
-            } else if counted.asked > 0 && self.asked_at.is_some_and(|asked_at| now <= asked_at + timeout) {
+            } else if counted.asked > self.asked_before
+                && self.asked_at.is_some_and(|asked_at| now <= asked_at + timeout)
+            {
                 self.silent_ns += (now - looked_at).min(LOOK_NS_MAX);
             }
         } else {
-            self.asked_at = Some(now);
+            (self.asked_before, self.asked_at) = (counted.asked, Some(now));
         }
         match self.probed {
             Some((_, alive)) if counted.alive >= alive + ANSWERS_AGAIN => self.revive(),
@@ -265,8 +269,25 @@ mod tests {
         // The timeout is a minute, and nothing but faults of ours comes, now and then.
         assert_eq!(look(2..500, 10, 10, |tenth| tenth / 2), TrafficMode::Flood);
         // The first that is none is a question again.
-        assert_eq!(look(500..598, 11, 10, |_| 250), TrafficMode::Flood);
-        assert_eq!(look(598..599, 11, 10, |_| 250), TrafficMode::Probe { since: at(598) });
+        assert_eq!(look(500..599, 11, 10, |_| 250), TrafficMode::Flood);
+        assert_eq!(look(599..600, 11, 10, |_| 250), TrafficMode::Probe { since: at(599) });
+    }
+
+    #[test]
+    fn whoever_takes_longer_than_ten_seconds_within_its_timeout_is_not_silent_after_a_rest() {
+        let mut gate = HealthGate::new(30 * SECOND);
+        // Each answer takes 12 seconds, so that none comes for so long behind the rest, and nothing is known of it before.
+        for (tenths, flooded, outcomes) in
+            [(0..120, true, 0), (120..200, true, 50), (200..400, false, 50), (400..520, true, 50)]
+        {
+            for tenth in tenths {
+                assert_eq!(gate.one(at(tenth), flooded, counted(outcomes, outcomes)), TrafficMode::Flood, "at {tenth}");
+            }
+        }
+        // Once something of it has failed, ten seconds are enough, as at the start.
+        let mut traffic = |tenth: u64| gate.one(at(tenth), true, counted(60, 50));
+        assert_eq!((520..619).map(&mut traffic).last(), Some(TrafficMode::Flood));
+        assert!(matches!(traffic(619), TrafficMode::Probe { .. }));
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use crate::engine::tls::{Fields, NOT_SIGNED_BY_ITS_KEY};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{
-    AlgorithmIdentifier, CertificateDer, InvalidSignature, ServerName, SignatureVerificationAlgorithm, UnixTime, alg_id,
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, ServerName, SignatureVerificationAlgorithm,
+    SubjectPublicKeyInfoDer, UnixTime, alg_id,
 };
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
@@ -55,6 +58,16 @@ impl Verifier {
     /// Takes any certificate.
     pub(super) fn anybody(algorithms: WebPkiSupportedAlgorithms) -> Verifier {
         Verifier { trusted: None, algorithms }
+    }
+
+    /// The key of a certificate of which nothing else matters. webpki would read all of it, and takes none of X.509 version 1, which
+    /// is what `openssl x509 -req` makes.
+    fn key_alone(&self, certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+        if self.trusted.is_some() {
+            return None;
+        }
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        Some(SubjectPublicKeyInfoDer::from(certificate.public_key().raw.to_vec()))
     }
 }
 
@@ -135,7 +148,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        told_apart(verify_tls12_signature(message, certificate, signed, &self.algorithms))
+        let said = match self.key_alone(certificate) {
+            Some(key) => signed_by(message, &key, signed, &self.algorithms),
+            None => verify_tls12_signature(message, certificate, signed, &self.algorithms),
+        };
+        told_apart(said)
     }
 
     fn verify_tls13_signature(
@@ -144,11 +161,31 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        told_apart(verify_tls13_signature(message, certificate, signed, &self.algorithms))
+        let said = match self.key_alone(certificate) {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms),
+            None => verify_tls13_signature(message, certificate, signed, &self.algorithms),
+        };
+        told_apart(said)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// A handshake of TLS 1.2 by a key: its scheme may be one of several curves.
+fn signed_by(
+    message: &[u8],
+    key: &SubjectPublicKeyInfoDer<'_>,
+    signed: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = webpki::RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+    let of_scheme = algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
+    let mut possible = of_scheme.into_iter().flat_map(|(_, algorithms)| algorithms.iter());
+    match possible.any(|by| key.verify_signature(*by, message, signed.signature()).is_ok()) {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(NOT_SIGNED_BY_ITS_KEY.into()),
     }
 }
 
@@ -325,17 +362,14 @@ mod tests {
         assert_eq!(look(&leaf(&both, &keys[3]), &[by_other, by_root]).0, Ok(()));
     }
 
-    /// What a client that trusts this makes of a server that shows one certificate and signs by this key, and what the server hears.
+    /// What a client makes of a server that shows one certificate and signs by this key, and what the server hears.
     fn shake(
         version: &'static SupportedProtocolVersion,
-        trusted: &CertificateDer<'static>,
+        verifier: Verifier,
         shown: &CertificateDer<'static>,
         key: &KeyPair,
-    ) -> (TlsReason, Error) {
+    ) -> Result<(), (TlsReason, Error)> {
         let provider = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(trusted.clone()).expect("an authority");
-        let verifier = Verifier::trusting(roots, vec![trusted.clone()], provider.signature_verification_algorithms);
         let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[version])
             .expect("a version")
@@ -362,7 +396,7 @@ mod tests {
                 server.read_tls(&mut bytes).expect("memory");
             }
             match (server.process_new_packets(), said) {
-                (Err(heard), Some(said)) => return (said, heard),
+                (Err(heard), Some(said)) => return Err((said, heard)),
                 (heard, _) => drop(heard.expect("it hears nothing wrong")),
             }
             let mut bytes = Vec::new();
@@ -373,8 +407,10 @@ mod tests {
             while !bytes.is_empty() {
                 client.read_tls(&mut bytes).expect("memory");
             }
-            let error = client.process_new_packets().expect_err("it is refused in the server's first flight");
-            said = Some(TlsReason::of(&error));
+            said = client.process_new_packets().err().map(|error| TlsReason::of(&error));
+            if said.is_none() && !client.is_handshaking() {
+                return Ok(());
+            }
         }
     }
 
@@ -388,11 +424,69 @@ mod tests {
             params.signed_by(key, &Issuer::from_params(&root, by)).expect("signed").der().clone()
         };
         let trusted = root.self_signed(root_key).expect("a root").der().clone();
+        let trusting = || {
+            let mut roots = RootCertStore::empty();
+            roots.add(trusted.clone()).expect("an authority");
+            let algorithms = ring::default_provider().signature_verification_algorithms;
+            Verifier::trusting(roots, vec![trusted.clone()], algorithms)
+        };
         for version in [&TLS13, &TLS12] {
             // (who signed the certificate, who the handshake, what is told): OpenSSL's client sends the same alert for both.
             for (by, signer, reason) in [(other_key, key, TlsReason::Issuer), (root_key, other_key, TlsReason::Key)] {
                 let heard = Error::AlertReceived(AlertDescription::DecryptError);
-                assert_eq!(shake(version, &trusted, &signed(by), signer), (reason, heard), "{version:?}");
+                assert_eq!(shake(version, trusting(), &signed(by), signer), Err((reason, heard)), "{version:?}");
+            }
+        }
+    }
+
+    /// The tag and the contents of the first thing in DER, and what is behind it.
+    fn split(der: &[u8]) -> (u8, &[u8], &[u8]) {
+        let (len, header) = match der[1] {
+            0x81 => (usize::from(der[2]), 3),
+            0x82 => (usize::from(der[2]) << 8 | usize::from(der[3]), 4),
+            short => (usize::from(short), 2),
+        };
+        (der[0], &der[header..header + len], &der[header + len..])
+    }
+
+    fn sequence(contents: &[u8]) -> Vec<u8> {
+        let len = contents.len();
+        let header: &[u8] = match len {
+            0..0x80 => &[len as u8],
+            0x80..0x100 => &[0x81, len as u8],
+            _ => &[0x82, (len >> 8) as u8, len as u8],
+        };
+        [&[0x30], header, contents].concat()
+    }
+
+    /// The same certificate in X.509 version 1: without its version, and without extensions.
+    fn first_version(certificate: &CertificateDer<'_>) -> CertificateDer<'static> {
+        let (_, whole, _) = split(certificate);
+        let (_, mut fields, signature) = split(whole);
+        let mut kept = Vec::new();
+        while !fields.is_empty() {
+            let (tag, _, rest) = split(fields);
+            if tag != 0xa0 && tag != 0xa3 {
+                kept.extend_from_slice(&fields[..fields.len() - rest.len()]);
+            }
+            fields = rest;
+        }
+        sequence(&[sequence(&kept), signature.to_vec()].concat()).into()
+    }
+
+    #[test]
+    fn where_any_certificate_is_taken_one_of_version_1_is_as_well_and_its_key_must_sign_all_the_same() {
+        let [key, other] = [(); 2].map(|()| KeyPair::generate().expect("a key"));
+        let shown = CertificateParams::new(vec!["host".to_owned()]).expect("a name");
+        let third = shown.self_signed(&key).expect("signed").der().clone();
+        let first = first_version(&third);
+        assert!(webpki::EndEntityCert::try_from(&first).is_err(), "it is none of version 3");
+        let anybody = || Verifier::anybody(ring::default_provider().signature_verification_algorithms);
+        for version in [&TLS13, &TLS12] {
+            for shown in [&first, &third] {
+                assert_eq!(shake(version, anybody(), shown, &key), Ok(()), "{version:?}");
+                let (reason, _) = shake(version, anybody(), shown, &other).expect_err("another key has signed");
+                assert_eq!(reason, TlsReason::Key, "{version:?}");
             }
         }
     }
