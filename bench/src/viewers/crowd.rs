@@ -19,7 +19,7 @@ const FIRST: Duration = Duration::from_secs(30);
 /// We are one process on the machine that is measured; browsers are not.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Those who watch. Each reads from its first frame on, so that none begins with what waited in the kernel while the
 /// others came.
@@ -29,13 +29,6 @@ pub(super) struct Crowd {
     until: watch::Sender<Option<Instant>>,
     /// Readers whose time is over.
     kept: mpsc::UnboundedReceiver<Socket>,
-    deaf: Socket,
-}
-
-/// Their sockets, still open.
-#[expect(dead_code, reason = "what it holds is counted by the dashboard")]
-pub(super) struct Open {
-    readers: Vec<Socket>,
     deaf: Socket,
 }
 
@@ -80,17 +73,17 @@ impl Crowd {
     }
 
     /// Counts for a while. The sockets come back open, so that their memory can still be counted.
-    pub(super) async fn watch(mut self, length: Duration) -> Result<(Watched, Open)> {
+    pub(super) async fn watch(mut self, length: Duration) -> Result<(Watched, Vec<Socket>)> {
         self.until.send_replace(Some(Instant::now() + length));
         let mut watched = Watched::default();
         for task in self.readers {
             watched.add(task.await.map_err(|error| Error::Other(format!("a viewer broke: {error}")))?);
         }
-        let mut readers = Vec::new();
+        let mut open = vec![self.deaf];
         while let Some(reader) = self.kept.recv().await {
-            readers.push(reader);
+            open.push(reader);
         }
-        Ok((watched, Open { readers, deaf: self.deaf }))
+        Ok((watched, open))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::engine::causes::OwnCause;
 use crate::engine::http::Malformed;
 use crate::engine::tls::TlsReason;
 use crate::engine::trace::Missed;
-use flowtest_contest::contest::carried_rate;
+use flowtest_contest::ladder::carried_rate;
 use flowtest_contest::text::printable;
 use flowtest_contract::header::{self, Flip, TEAM};
 use flowtest_contract::rules::{Deadline, Deadlines, Rules, UtcUs};

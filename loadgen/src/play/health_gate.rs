@@ -25,9 +25,8 @@ pub const ANSWERS_AGAIN: u64 = 3;
 struct AddressHealth {
     /// At the last look while it was flooded; none before the first of a flood.
     last: Option<(RunInstant, AddressCounts)>,
-    /// Outcomes by the first look of a flood: what was asked before it says nothing of what is asked now.
-    asked_before: u64,
-    /// The last look that found a new outcome; none since what was found was our own fault and nothing else.
+    /// The last look that found a new outcome; none before the first of a flood, since what was asked earlier says nothing of what
+    /// is asked now, and since what was found was our own fault and nothing else.
     asked_at: Option<RunInstant>,
     /// How long it has been asked since it last answered.
     silent_ns: u64,
@@ -46,13 +45,9 @@ impl AddressHealth {
             }
             if counted.alive > last.alive {
                 self.silent_ns = 0;
-            } else if counted.asked > self.asked_before
-                && self.asked_at.is_some_and(|asked_at| now <= asked_at + timeout)
-            {
+            } else if self.asked_at.is_some_and(|asked_at| now <= asked_at + timeout) {
                 self.silent_ns += (now - looked_at).min(LOOK_NS_MAX);
             }
-        } else {
-            (self.asked_before, self.asked_at) = (counted.asked, Some(now));
         }
         match self.probed {
             Some((_, alive)) if counted.alive >= alive + ANSWERS_AGAIN => self.revive(),

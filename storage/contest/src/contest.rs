@@ -12,7 +12,7 @@ pub(crate) use writing::instant;
 
 use crate::breakpoint::{Bounds, Breakpoint};
 use crate::endpoint::Endpoint;
-use crate::ladder::Pass;
+use crate::ladder::{Pass, carried_rate};
 use document::UnknownKeys;
 use flowtest_contract::Rules;
 use flowtest_contract::rules::{Deadline, Deadlines, UtcUs};
@@ -180,11 +180,6 @@ pub struct TooFew {
     /// Requests a second that they carry, and those that are due.
     pub carries: Rate,
     pub rate: Rate,
-}
-
-/// Requests a second that connections carry whose answers take so long, one in flight on each.
-pub fn carried_rate(connections: u32, latency_us: u64) -> Rate {
-    u64::from(connections) * 1_000_000 / latency_us.max(1)
 }
 
 impl Contest {

@@ -222,6 +222,11 @@ impl Unbroken {
     }
 }
 
+/// Requests a second that connections carry whose answers take so long, one in flight on each.
+pub fn carried_rate(connections: u32, latency_us: u64) -> u64 {
+    u64::from(connections) * 1_000_000 / latency_us.max(1)
+}
+
 /// What a ladder has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -236,9 +241,8 @@ impl Found {
     /// The same of one that had so many connections at the most: a break above what these carry, at the lowest p99 that it has
     /// shown, is theirs, which is said once it `is_over`: until then it may show a lower one.
     pub fn over(self, connections: u32, lowest_p99_us: Option<u64>, is_over: bool) -> Found {
-        let carried = |us: u64| u64::from(connections).saturating_mul(1_000_000) / us.max(1);
         match (self.broke, lowest_p99_us) {
-            (Some((rate, _)), Some(us)) if rate > carried(us) => {
+            (Some((rate, _)), Some(us)) if rate > carried_rate(connections, us) => {
                 Found { broke: None, unbroken: is_over.then_some(Unbroken::Connections), ..self }
             }
             _ => self,
@@ -504,7 +508,7 @@ impl Pass {
     /// Up to this rate so many connections are enough for every server that passes. Above it a slow one that is not at its
     /// limit yet may find all of them busy.
     pub fn carried(&self, connections: u32) -> u64 {
-        u64::from(connections).saturating_mul(1_000_000) / self.p99_us.max(1)
+        carried_rate(connections, self.p99_us)
     }
 
     /// A hold by its figures.

@@ -62,12 +62,11 @@ impl Verifier {
 
     /// The key of a certificate of which nothing else matters. webpki would read all of it, and takes none of X.509 version 1, which
     /// is what `openssl x509 -req` makes.
-    fn key_alone(&self, certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    fn key_alone<'a>(&self, certificate: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
         if self.trusted.is_some() {
             return None;
         }
-        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        Some(SubjectPublicKeyInfoDer::from(certificate.public_key().raw.to_vec()))
+        Fields::read(certificate)?.public_key().map(SubjectPublicKeyInfoDer::from)
     }
 }
 

@@ -26,9 +26,21 @@ impl<'a> Fields<'a> {
     }
 
     pub fn subject(&self) -> Option<&'a [u8]> {
+        self.subject_and_key().map(|(subject, _)| subject)
+    }
+
+    /// Its SubjectPublicKeyInfo.
+    pub fn public_key(&self) -> Option<&'a [u8]> {
+        let (_, at_key) = self.subject_and_key()?;
+        let (rest, _key) = Any::from_der(at_key).ok()?;
+        Some(&at_key[..at_key.len() - rest.len()])
+    }
+
+    /// Its subject, and all from its key on.
+    fn subject_and_key(&self) -> Option<(&'a [u8], &'a [u8])> {
         let (at_subject, _validity) = Any::from_der(self.rest).ok()?;
-        let (rest, _subject) = Any::from_der(at_subject).ok()?;
-        Some(&at_subject[..at_subject.len() - rest.len()])
+        let (at_key, _subject) = Any::from_der(at_subject).ok()?;
+        Some((&at_subject[..at_subject.len() - at_key.len()], at_key))
     }
 
     /// Its last second, since the Unix epoch.

@@ -4,11 +4,11 @@ use super::document::{Entry, Section, duration_us, shorten};
 use super::{
     Absent, CONNECTIONS_ALL_MAX, CONNECTIONS_BY_RATE_MAX, CONNECTIONS_MAX, CONTESTANTS_MAX, Contest, ContestError,
     Contestant, DeadlineSpec, Load, PHASES_MAX, PIPELINE_MAX, POINTS_MAX, Phase, Policy, RATE_MAX, RankBy, Rate, Start,
-    When, carried_rate,
+    When,
 };
 use crate::breakpoint::{Breakpoint, HOLD_MIN, STEPS_MIN};
 use crate::endpoint::{Endpoint, Host};
-use crate::ladder::{Ladder, LadderTerms, Pass, Step};
+use crate::ladder::{Ladder, LadderTerms, Pass, Step, carried_rate};
 use crate::names;
 use crate::policy::{ENTRIES_MAX, Ownership, TlsTrust};
 use flowtest_contract::Rules;
