@@ -291,7 +291,8 @@ class Shown {
     this.all.hidden = !this.test;
     const list = this.list?.filter((one) => !this.test || this.test(one));
     if (list) errors(list, this.advice, this.box);
-    const isNone = Boolean(this.test) && !list?.length;
+    // Before they are known nothing is said of those that are looked for.
+    const isNone = Boolean(this.test) && list?.length === 0;
     this.box.hidden = isNone;
     let said = document.querySelector("[data-errors-none]");
     if (this.test && !said) { said = element("p", "muted"); said.dataset.errorsNone = ""; this.box.before(said); }

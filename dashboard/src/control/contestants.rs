@@ -8,7 +8,7 @@ use super::instant;
 use super::roster::id_of;
 use flowtest_accounts::{Actor, AuditFilter, AuditLine, Role, User, UserId};
 use flowtest_contest::lifecycle::Change;
-use flowtest_contest::{Endpoint, State};
+use flowtest_contest::{Control, Endpoint, State};
 use flowtest_contract::rules::UtcUs;
 
 /// What the log calls it that a contestant gets no traffic any more.
@@ -17,6 +17,12 @@ const PARKED: &str = "user.park";
 /// What the log calls a contestant.
 fn subject(user: UserId) -> String {
     format!("user:{user}")
+}
+
+/// The name of a contestant in a round.
+fn name_of(control: &Control, user: UserId) -> Option<&String> {
+    let id = id_of(user.0);
+    control.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name)
 }
 
 /// An endpoint that is saved.
@@ -77,24 +83,28 @@ impl Controller {
             return Some(why);
         }
         let control = self.control().filter(|_| self.document.is_playing())?;
-        let (name, _) = control.ids.iter().find(|(_, id)| **id == id_of(user.id.0))?;
+        let name = name_of(&control, user.id)?;
         let played = control.contest.contestants.iter().find(|one| one.name == *name)?;
         (played.endpoint != *endpoint).then(|| {
             format!("the round that is on goes on at {}, for its contestants cannot move there now", played.endpoint)
         })
     }
 
-    /// Takes an endpoint away. Not while its owner plays: that would be a way out of losing points.
+    /// Takes an endpoint away. Not while its owner plays: that would be a way out of losing points. Nor of who is parked: whoever is
+    /// not on the roster is not parked either, and comes back to play.
     pub async fn reset_endpoint(&self, user: UserId, by: &Actor, now: UtcUs) -> Result<(), ChangeError> {
         let edit = self.document.edit().await;
         self.document.check_steering()?;
-        let plays = self.control().is_some_and(|control| control.ids.values().any(|id| *id == id_of(user.0)));
-        if self.document.is_playing() && plays {
-            let message =
-                "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park \
-                            you"
-                .to_owned();
-            return Err(ChangeError::Field { field: "endpoint", message });
+        let control = self.control();
+        let name = control.as_ref().and_then(|control| name_of(control, user));
+        let refuse = |message: &str| Err(ChangeError::Field { field: "endpoint", message: message.to_owned() });
+        if self.document.is_playing() && name.is_some() {
+            return refuse(
+                "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park you",
+            );
+        }
+        if control.as_ref().zip(name).is_some_and(|(control, name)| control.parked.contains(name)) {
+            return refuse("the organisers have parked you, and you stay: set another endpoint, or ask them");
         }
         self.accounts.set_endpoint(user, None, by, now).await?;
         edit.follow_people(&Actor::program(), now).await?;
@@ -106,8 +116,7 @@ impl Controller {
     /// When traffic comes to a contestant, as a message to it; nothing for one that gets what falls due.
     pub fn arrival(&self, user: UserId, has_endpoint: bool, now: UtcUs) -> Option<String> {
         let control = self.control()?;
-        let id = id_of(user.0);
-        let name = control.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name);
+        let name = name_of(&control, user);
         if name.is_some_and(|name| control.parked.contains(name)) {
             let message = "The organisers have parked you: nothing falls due to you until they let you play on.";
             return Some(message.to_owned());
@@ -147,7 +156,7 @@ impl Controller {
     /// When somebody joined the round of the document; nothing for who was there when it was armed.
     pub fn joined_at(&self, user: UserId) -> Option<UtcUs> {
         let control = self.control()?;
-        let (name, _) = control.ids.iter().find(|(_, id)| **id == id_of(user.0))?;
+        let name = name_of(&control, user)?;
         control.timeline.joined_at(name)
     }
 

@@ -94,6 +94,12 @@ async fn a_team_that_is_parked_hears_so_before_a_round_and_when_one_is_armed() {
         }
         assert!(stage.control().state != State::Running && coming(&stage).starts_with(parked), "{}", coming(&stage));
     }
+    // Nor does she leave the roster, to come back to it and play.
+    let reset = stage.controller.reset_endpoint(alice.id, &stage.by(&alice), stage.now).await.expect_err("she stays");
+    assert!(reset.to_string().contains("parked you"), "{reset}");
+    let another = stage.controller.set_endpoint(&alice, "127.0.0.1:8083", &stage.by(&alice), stage.now).await;
+    another.expect("another endpoint");
+    assert!(stage.control().parked.contains("alice"), "{:?}", stage.control().parked);
 }
 
 const CLIMB: &str = "[[phase]]\nkind = \"breakpoint\"\nfor = \"60s\"\nstart = 100\nstep = \"x2\"\nhold = \"5s\"\n\
