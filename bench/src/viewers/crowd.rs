@@ -120,6 +120,7 @@ async fn watch_one(
     loop {
         let end = *until.borrow();
         let message = tokio::select! {
+            biased;
             // What came before is counted for nobody.
             Ok(()) = until.changed(), if end.is_none() => {
                 watched = Watched::default();

@@ -18,7 +18,7 @@ use crate::play::flags::Limit;
 use crate::play::plan::HEAD_START;
 use crate::signals::Stop;
 use flowtest_contest::contest::CONNECTIONS_MAX;
-use flowtest_contest::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, Pass, Unbroken};
+use flowtest_contest::ladder::{Found, Hold, HoldVerdict, Ladder, LadderTerms, Measured, Pass, Unbroken, carried_rate};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -192,7 +192,8 @@ struct Width {
     most: u32,
     /// Of steps that passed: what refuses is quick as well.
     lowest_p50_us: Option<u64>,
-    lowest_p99_us: Option<u64>,
+    /// Of the last that passed.
+    last_p50_us: Option<u64>,
     has_all: bool,
     /// The rate that ended it before the last try the other way.
     turned_at: Option<u64>,
@@ -204,13 +205,13 @@ struct Width {
 enum Open {
     /// Of what has failed: it is over once this has failed, too.
     Failed,
-    /// Of what our own side could not judge; before, it had these. So few may be what keeps it from passing.
+    /// Of what our own side could not judge; before, it had these.
     Unjudged { most: u32, has_all: bool },
 }
 
 impl Width {
     fn new(pass: Pass, most: u32) -> Width {
-        Width { pass, most, lowest_p50_us: None, lowest_p99_us: None, has_all: false, turned_at: None, open: None }
+        Width { pass, most, lowest_p50_us: None, last_p50_us: None, has_all: false, turned_at: None, open: None }
     }
 
     /// What is held next; `None`: it is over.
@@ -248,18 +249,22 @@ impl Width {
         true
     }
 
-    /// Gives a hold to the ladder. What fails over fewer than our own side could judge says nothing, where something is held.
+    /// Gives a hold to the ladder. What fails over fewer than our own side could judge ends it, where something is held and so few
+    /// may be what keeps it from passing.
     fn take(&mut self, ladder: &mut Ladder, measured: Measured, p50_us: Option<u64>) -> HoldVerdict {
         let verdict = self.pass.judge(measured);
         let has_failed = matches!(verdict, HoldVerdict::FailedByVerified | HoldVerdict::FailedByP99);
-        if let Some(Open::Unjudged { most, has_all }) = self.open
+        if let (Some(Open::Unjudged { most, has_all }), Some(hold)) = (self.open, ladder.now())
             && has_failed
         {
-            if ladder.found().holds > 0 {
+            let carries = self.last_p50_us.map(|us| carried_rate(self.connections(hold.sent()), us));
+            if carries.is_some_and(|carries| carries < hold.sent()) {
                 ladder.end_unbroken();
                 return verdict;
             }
-            (self.most, self.has_all) = (most, has_all);
+            if ladder.found().holds == 0 {
+                (self.most, self.has_all) = (most, has_all);
+            }
         }
         let verdict = ladder.take(measured);
         if verdict != HoldVerdict::NotValid {
@@ -267,7 +272,7 @@ impl Width {
         }
         if verdict == HoldVerdict::Passed {
             self.lowest_p50_us = self.lowest_p50_us.into_iter().chain(p50_us).min();
-            self.lowest_p99_us = self.lowest_p99_us.into_iter().chain(measured.p99_us).min();
+            self.last_p50_us = p50_us;
         }
         verdict
     }
@@ -279,7 +284,7 @@ impl Width {
         if is_over && self.open.is_some() {
             return Found { unbroken: found.unbroken.or(Some(Unbroken::Generator)), ..found };
         }
-        found.over(self.most, self.lowest_p99_us, is_over)
+        found.over(self.most, self.lowest_p50_us, is_over)
     }
 
     fn connections(&self, rate: u64) -> u32 {
@@ -449,6 +454,19 @@ mod tests {
             assert!(holds.contains(&found.holds), "from {start}: {found:?}: {steps:?}");
             assert_eq!(found.unbroken, Some(Unbroken::Generator), "from {start}: {found:?}: {steps:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_fails_over_as_many_as_it_needs_is_broken_also_where_ours_could_not_judge_more() {
+        // Over many connections it carries a little more than over few, and more of them than these our own side cannot judge.
+        let (found, steps) = climb(|hold, connections| {
+            let (measured, p50_us) =
+                server(hold.sent(), connections, 80, if connections > 400 { 56_000 } else { 50_000 });
+            (Measured { valid: connections <= 2_800, ..measured }, p50_us)
+        });
+        assert!(steps.iter().any(|(_, _, verdict)| *verdict == HoldVerdict::NotValid), "{steps:?}");
+        assert!(found.broke.is_some() && found.unbroken.is_none(), "{found:?}: {steps:?}");
+        assert!((48_000..57_000).contains(&found.holds), "{found:?}: {steps:?}");
     }
 
     #[test]

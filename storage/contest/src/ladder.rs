@@ -238,10 +238,10 @@ pub struct Found {
 }
 
 impl Found {
-    /// The same of one that had so many connections at the most: a break above what these carry, at the lowest p99 that it has
+    /// The same of one that had so many connections at the most: a break above what these carry, at the lowest latency that it has
     /// shown, is theirs, which is said once it `is_over`: until then it may show a lower one.
-    pub fn over(self, connections: u32, lowest_p99_us: Option<u64>, is_over: bool) -> Found {
-        match (self.broke, lowest_p99_us) {
+    pub fn over(self, connections: u32, lowest_us: Option<u64>, is_over: bool) -> Found {
+        match (self.broke, lowest_us) {
             (Some((rate, _)), Some(us)) if rate > carried_rate(connections, us) => {
                 Found { broke: None, unbroken: is_over.then_some(Unbroken::Connections), ..self }
             }

@@ -13,7 +13,7 @@ use crate::play::plan::HEAD_START;
 use flowtest_contest::breakpoint::HoldSums;
 use flowtest_contest::climbed::{Climbed, JudgedStep};
 use flowtest_contest::endpoint::Endpoint;
-use flowtest_contest::ladder::{HoldVerdict, Ladder, LadderTerms, Measured, Step};
+use flowtest_contest::ladder::{Found, HoldVerdict, Ladder, LadderTerms, Measured, Step};
 use flowtest_contract::text::grouped;
 use flowtest_scoreboard::practice::PracticeState;
 use std::net::SocketAddr;
@@ -61,11 +61,12 @@ impl Session {
                 Measured { due, verified: sums.verified, p99_us: sums.p99_us, valid }.beside(sums.own_fault, &pass),
             );
             self.report.second = begun.elapsed().as_secs().min(self.request.seconds);
-            self.note(JudgedStep { step: 0, tried: hold.sent(), verdict: Some(verdict), sums }, &ladder);
+            self.note(JudgedStep { step: 0, tried: hold.sent(), verdict: Some(verdict), sums }, ladder.found());
             let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.sent(), verdict) };
             self.say(PracticeState::Running, told);
         }
-        let climbed = self.report.climb.clone().unwrap_or_default();
+        let climbed = over_its_connections(self.report.climb.clone().unwrap_or_default(), ladder.found());
+        self.report.climb = Some(climbed.clone());
         // Where nothing broke, its sentence says so.
         let is_cut = if ladder.is_searched() && climbed.breaks_at.is_some() {
             " The time was over before it was found more closely."
@@ -75,8 +76,7 @@ impl Session {
         Ok(format!("practice is over. {}{is_cut}", climbed.message()))
     }
 
-    fn note(&mut self, step: JudgedStep, ladder: &Ladder) {
-        let (found, is_over) = (ladder.found(), ladder.now().is_none());
+    fn note(&mut self, step: JudgedStep, found: Found) {
         let Some(climbed) = &mut self.report.climb else { return };
         let number = climbed.steps.len() as u32;
         climbed.steps.push(JudgedStep { step: number, ..step });
@@ -88,9 +88,6 @@ impl Session {
         climbed.holds_p99_us = holding.and_then(|step| step.sums.p99_us);
         climbed.holds_since = holding.map(|step| step.step);
         climbed.holds = found.holds;
-        let lowest_p99_us = climbed.steps.iter().filter(|step| step.verdict == Some(HoldVerdict::Passed));
-        let lowest_p99_us = lowest_p99_us.filter_map(|step| step.sums.p99_us).min();
-        let found = found.over(CONNECTIONS_MAX, lowest_p99_us, is_over);
         (climbed.breaks_at, climbed.breaks_by) = found.broke.unzip();
         climbed.unbroken = found.unbroken;
     }
@@ -129,6 +126,15 @@ impl Session {
     }
 }
 
+/// The same, where a break above what its connections carry is theirs.
+fn over_its_connections(climbed: Climbed, found: Found) -> Climbed {
+    let passed = climbed.steps.iter().filter(|step| step.verdict == Some(HoldVerdict::Passed));
+    let lowest_us = passed.filter_map(|step| step.sums.p99_us).min();
+    let Found { broke, unbroken, .. } = found.over(CONNECTIONS_MAX, lowest_us, true);
+    let (breaks_at, breaks_by) = broke.unzip();
+    Climbed { breaks_at, breaks_by, unbroken, ..climbed }
+}
+
 /// What was counted in a step. In its latencies a request that timed out or was missed took the timeout, as in a round.
 fn counted(total: &Figures) -> HoldSums {
     HoldSums {
@@ -165,7 +171,7 @@ mod tests {
     use crate::engine::timeouts::Timeouts;
     use crate::engine::trace::{ResponseBytes, Tracing};
     use crate::observe::summary::Summary;
-    use flowtest_contest::ladder::Pass;
+    use flowtest_contest::ladder::{Pass, Unbroken};
     use flowtest_contract::verdict::{Failure, Observed, Outcome, Seen};
 
     /// What a step of a hundred requests comes to, of which so many time out and the others are answered in a millisecond.
@@ -186,6 +192,21 @@ mod tests {
         let (now, until) = (RunInstant::START, RunInstant::START);
         let progress = Progress { now, until, attended: RunInstant::START, sums: block, workers: Vec::new(), features };
         counted(&Summary::of(&plan, &progress, false).total)
+    }
+
+    #[test]
+    fn a_break_above_what_its_connections_carry_is_told_as_theirs_also_where_the_time_was_over() {
+        let sums = HoldSums { p99_us: Some(1_200_000), ..HoldSums::default() };
+        let passed = JudgedStep { step: 0, tried: 1_250, verdict: Some(HoldVerdict::Passed), sums };
+        let climbed = |rate| {
+            let climbed = Climbed { holds: 1_250, steps: vec![passed], ..Climbed::default() };
+            let broke = Some((rate, HoldVerdict::FailedByP99));
+            over_its_connections(climbed, Found { holds: 1_250, broke, unbroken: None })
+        };
+        assert_eq!(climbed(1_600).breaks_at, Some(1_600));
+        let theirs = climbed(2_000);
+        assert_eq!((theirs.breaks_at, theirs.unbroken), (None, Some(Unbroken::Connections)));
+        assert!(theirs.message().contains("its connections carried no more"), "{}", theirs.message());
     }
 
     #[test]
