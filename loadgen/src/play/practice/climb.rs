@@ -65,7 +65,8 @@ impl Session {
             let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.sent(), verdict) };
             self.say(PracticeState::Running, told);
         }
-        let climbed = over_its_connections(self.report.climb.clone().unwrap_or_default(), ladder.found());
+        let mut climbed = self.report.climb.clone().unwrap_or_default();
+        note_break(&mut climbed, ladder.found(), true);
         self.report.climb = Some(climbed.clone());
         // Where nothing broke, its sentence says so.
         let is_cut = if ladder.is_searched() && climbed.breaks_at.is_some() {
@@ -88,8 +89,7 @@ impl Session {
         climbed.holds_p99_us = holding.and_then(|step| step.sums.p99_us);
         climbed.holds_since = holding.map(|step| step.step);
         climbed.holds = found.holds;
-        (climbed.breaks_at, climbed.breaks_by) = found.broke.unzip();
-        climbed.unbroken = found.unbroken;
+        note_break(climbed, found, false);
     }
 
     /// One rate.
@@ -126,13 +126,13 @@ impl Session {
     }
 }
 
-/// The same, where a break above what its connections carry is theirs.
-fn over_its_connections(climbed: Climbed, found: Found) -> Climbed {
+/// What has broken it, where a break above what its connections carry is theirs.
+fn note_break(climbed: &mut Climbed, found: Found, is_over: bool) {
     let passed = climbed.steps.iter().filter(|step| step.verdict == Some(HoldVerdict::Passed));
     let lowest_us = passed.filter_map(|step| step.sums.p99_us).min();
-    let Found { broke, unbroken, .. } = found.over(CONNECTIONS_MAX, lowest_us, true);
-    let (breaks_at, breaks_by) = broke.unzip();
-    Climbed { breaks_at, breaks_by, unbroken, ..climbed }
+    let Found { broke, unbroken, .. } = found.over(CONNECTIONS_MAX, lowest_us, is_over);
+    (climbed.breaks_at, climbed.breaks_by) = broke.unzip();
+    climbed.unbroken = unbroken;
 }
 
 /// What was counted in a step. In its latencies a request that timed out or was missed took the timeout, as in a round.
@@ -199,9 +199,10 @@ mod tests {
         let sums = HoldSums { p99_us: Some(1_200_000), ..HoldSums::default() };
         let passed = JudgedStep { step: 0, tried: 1_250, verdict: Some(HoldVerdict::Passed), sums };
         let climbed = |rate| {
-            let climbed = Climbed { holds: 1_250, steps: vec![passed], ..Climbed::default() };
+            let mut climbed = Climbed { holds: 1_250, steps: vec![passed], ..Climbed::default() };
             let broke = Some((rate, HoldVerdict::FailedByP99));
-            over_its_connections(climbed, Found { holds: 1_250, broke, unbroken: None })
+            note_break(&mut climbed, Found { holds: 1_250, broke, unbroken: None }, true);
+            climbed
         };
         assert_eq!(climbed(1_600).breaks_at, Some(1_600));
         let theirs = climbed(2_000);
