@@ -88,7 +88,7 @@ pub fn run(options: &Options) -> Result<ViewersReport> {
     let runtime = runtime.map_err(Error::io("starting a runtime"))?;
     let crowd = runtime.block_on(Crowd::gather(port, &path, options.viewers))?;
     // They read meanwhile.
-    runtime.block_on(tokio::time::sleep(SETTLE));
+    runtime.block_on(async { tokio::time::sleep(SETTLE).await });
     let (before, begun) = (dashboard.usage(), Instant::now());
     let (watched, open) = runtime.block_on(crowd.watch(options.length))?;
     let seconds = begun.elapsed().as_secs_f64();

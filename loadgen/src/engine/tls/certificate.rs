@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
         Some(&at_key[..at_key.len() - rest.len()])
     }
 
-    /// Its subject, and all from its key on.
+    /// What stands behind the issuer, split where its SubjectPublicKeyInfo begins.
     fn subject_and_key(&self) -> Option<(&'a [u8], &'a [u8])> {
         let (at_subject, _validity) = Any::from_der(self.rest).ok()?;
         let (at_key, _subject) = Any::from_der(at_subject).ok()?;
