@@ -18,6 +18,7 @@ use crate::engine::tls::{Allowance, KEPT_BEYOND_MAX, KEPT_USUAL, Remembering, Tl
 use crate::engine::trace::{Missed, ResponseBytes, Unsent};
 use flowtest_contract::verdict::{Failure, Observed, Outcome, Verdict, judge};
 use flowtest_journal::record::{NEVER_SENT, Observation, Trace};
+use rustls::AlertDescription;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -292,10 +293,10 @@ impl Contestant {
         kept > before && kept > KEPT_USUAL && self.kept_beyond > KEPT_BEYOND_MAX
     }
 
-    /// The slot's connection keeps too much: it says and hears nothing more.
+    /// The slot's connection keeps too much: it hears nothing more, and its server is told so.
     pub fn keep_nothing(&mut self, local: LocalSlot) {
         if let Some(tls) = &mut self.tls[local] {
-            tls.end();
+            tls.refuse(AlertDescription::UnexpectedMessage);
         }
         self.count_kept(local);
     }

@@ -10,6 +10,8 @@ use super::{HANDSHAKE_BYTES_MAX, HANDSHAKE_RECORDS_MAX, Opened, TlsReason};
 #[derive(Default)]
 pub(super) struct Incoming {
     bytes: Vec<u8>,
+    /// Bytes that rustls has taken. Of these it holds a copy, the chain among them, for as long as the handshake lasts.
+    taken: usize,
     /// Records that have begun, and where the next one does.
     records: usize,
     next: usize,
@@ -20,7 +22,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// More of them, which the handshake may go on with, unless they are more than any has.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Opened {
-        if self.bytes.len() + bytes.len() > HANDSHAKE_BYTES_MAX {
+        if self.kept() + bytes.len() > HANDSHAKE_BYTES_MAX {
             return Opened::Failed(TlsReason::TooLong);
         }
         self.bytes.extend_from_slice(bytes);
@@ -31,8 +33,14 @@ impl Incoming {
         if self.records > HANDSHAKE_RECORDS_MAX { Opened::Failed(TlsReason::TooLong) } else { Opened::Handshake }
     }
 
+    /// Bytes that nobody has taken.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// All bytes of the handshake, which are kept here or by rustls.
+    pub(super) fn kept(&self) -> usize {
+        self.taken + self.bytes.len()
     }
 
     /// How far whole records were shown.
@@ -59,6 +67,7 @@ impl Incoming {
     /// So many bytes were taken, whole records that were shown.
     pub(super) fn take(&mut self, count: usize) {
         self.bytes.drain(..count);
+        self.taken += count;
         self.next = self.next.saturating_sub(count);
         self.shown = self.shown.saturating_sub(count);
     }
@@ -94,6 +103,10 @@ mod tests {
         assert_eq!(incoming.keep(b"f\x17\x03\x03\x00\x00"), Opened::Handshake);
         assert_eq!([(); 3].map(|()| incoming.show_next()), [14, 19, 19]);
         incoming.take(14);
+        // What was taken is kept elsewhere.
+        assert_eq!((incoming.len(), incoming.kept()), (5, 26));
+        let rest = HANDSHAKE_BYTES_MAX - 26;
+        assert_eq!(incoming.keep(&vec![0; rest + 1]), Opened::Failed(TlsReason::TooLong));
         assert_eq!(incoming.into_rest(), b"\x17\x03\x03\x00\x00");
     }
 }

@@ -70,8 +70,14 @@ const KEY_UPDATE: u8 = 24;
 const NEW_SESSION_TICKET: u8 = 4;
 const HELLO_REQUEST: u8 = 0;
 
-/// The level of an alert that is no error.
+/// The levels of an alert that is no error, and of one that is.
 const WARNING: u8 = 1;
+const FATAL: u8 = 2;
+/// What stands before the two bytes of one that is not sealed.
+const ALERT_UNSEALED: &[u8] = &[21, 3, 3, 0, 2];
+
+/// What a connection takes beside its slot, at the most and within its bounds: its keys, and a record of a large answer.
+pub const CONNECTION_BYTES: usize = (8 << 10) + RECORD_MAX;
 
 /// What bytes of the peer have brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,12 +171,12 @@ impl Tls {
         std::mem::take(&mut self.records)
     }
 
-    /// Bytes that are kept of what the peer has said: in handshakes until they are whole, then its chain of certificates, and what
-    /// waits to be opened.
+    /// Bytes that are kept of what the peer has said: of handshakes all until they are done, then its chain of certificates, and
+    /// what waits to be opened.
     #[inline]
     pub fn kept(&self) -> usize {
         match &self.state {
-            TlsState::New { incoming, .. } | TlsState::Handshake { incoming, .. } => incoming.len(),
+            TlsState::New { incoming, .. } | TlsState::Handshake { incoming, .. } => incoming.kept(),
             TlsState::Traffic(traffic) => traffic.chain + traffic.waiting().len() + traffic.message.len(),
             TlsState::Over => 0,
         }
@@ -235,10 +241,11 @@ impl Tls {
     /// Bytes of the peer, which are changed where they lie. `plain` gets what was in them.
     #[inline]
     pub fn on_bytes(&mut self, bytes: &mut [u8], plain: impl FnMut(&[u8]) -> Step) -> Opened {
+        let mut alert = AlertDescription::UnexpectedMessage;
         let opened = match &mut self.state {
             TlsState::Traffic(traffic) => {
                 let (outgoing, records, allowance) = (&mut self.outgoing, &mut self.records, &mut self.allowance);
-                traffic.on_bytes(bytes, &mut Sides { outgoing, records, allowance }, plain)
+                traffic.on_bytes(bytes, &mut Sides { outgoing, records, allowance, alert: &mut alert }, plain)
             }
             TlsState::Handshake { incoming, is_fresh, .. } => {
                 *is_fresh = true;
@@ -248,10 +255,29 @@ impl Tls {
             TlsState::New { incoming, .. } => incoming.keep(bytes),
             TlsState::Over => Opened::Plain(Step::Go),
         };
-        if matches!(opened, Opened::Ended | Opened::Failed(_)) {
-            self.end();
+        match opened {
+            Opened::Ended | Opened::Failed(TlsReason::Alert(_)) => self.end(),
+            Opened::Failed(_) => self.refuse(alert),
+            Opened::Plain(_) | Opened::Handshake => {}
         }
         opened
+    }
+
+    /// Nothing more is heard of the peer, which is told so by an alert in [`Tls::outgoing`].
+    #[cold]
+    pub fn refuse(&mut self, alert: AlertDescription) {
+        let said = [FATAL, alert.into()];
+        match &mut self.state {
+            TlsState::Traffic(traffic) => {
+                if !traffic.add(Content::Alert, &said, &mut self.outgoing) {
+                    return self.end();
+                }
+            }
+            // Until a handshake is done a server must take one that is not sealed.
+            TlsState::Handshake { .. } => self.outgoing.extend([ALERT_UNSEALED, &said].concat()),
+            TlsState::New { .. } | TlsState::Over => {}
+        }
+        self.state = TlsState::Over;
     }
 
     /// The peer has said its last: nothing more is said to it.
@@ -448,6 +474,8 @@ struct Sides<'a> {
     outgoing: &'a mut Vec<u8>,
     records: &'a mut usize,
     allowance: &'a mut Allowance,
+    /// What the peer is told where it is refused.
+    alert: &'a mut AlertDescription,
 }
 
 impl Sides<'_> {
@@ -573,6 +601,7 @@ impl Traffic {
         let mut at = 0;
         while !self.partial.is_empty() {
             let wanted = self.opener.record_len(&self.partial).map_err(|_| NO_RECORD)?.unwrap_or(HEADER);
+            self.partial.reserve_exact(wanted - self.partial.len());
             let more = (wanted - self.partial.len()).min(bytes.len() - at);
             self.partial.extend_from_slice(&bytes[at..at + more]);
             at += more;
@@ -627,7 +656,10 @@ impl Traffic {
     #[inline]
     fn on_record(&mut self, record: &mut [u8], sides: &mut Sides<'_>, plain: &mut impl FnMut(&[u8]) -> Step) -> Opened {
         *sides.records += 1;
-        let Ok((content, range)) = self.opener.open(record) else { return Opened::Failed(TlsReason::Protocol) };
+        let Ok((content, range)) = self.opener.open(record) else {
+            *sides.alert = AlertDescription::BadRecordMac;
+            return Opened::Failed(TlsReason::Protocol);
+        };
         let bytes = &record[range];
         match content {
             // Between the parts of a handshake message stands nothing else.

@@ -133,6 +133,24 @@ impl Pair {
         }
     }
 
+    /// Begins the handshake: the server has our hello.
+    fn greet(&mut self) {
+        assert_eq!(self.tls.handshake(), Handshake::Waits);
+        let hello = self.tls.outgoing().to_vec();
+        self.tls.on_taken(hello.len());
+        self.for_server(&hello);
+    }
+
+    /// The alert that the server gets of a client that has ended the connection: it is said once, whatever is asked afterwards.
+    fn heard(&mut self) -> Option<AlertDescription> {
+        self.tls.part();
+        self.server.read_tls(&mut self.tls.outgoing()).expect("memory");
+        match self.server.process_new_packets() {
+            Err(rustls::Error::AlertReceived(alert)) => Some(alert),
+            _ => None,
+        }
+    }
+
     fn for_server(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.server.read_tls(&mut bytes).expect("memory");
@@ -818,6 +836,48 @@ fn what_stands_behind_the_end_of_a_handshake_is_looked_at_by_us_and_not_by_rustl
     assert_eq!(pair.ask(10, 1), requests(10, 1));
 }
 
+#[test]
+fn what_a_handshake_has_brought_is_kept_until_it_is_done() {
+    let identity = identity(&["localhost"], |_| {});
+    for version in [&TLS13, &TLS12] {
+        let mut server = ServerConfig::clone(&server(&identity, version, None));
+        // So that its certificate is whole long before its handshake is.
+        server.max_fragment_size = Some(64);
+        let mut pair = Pair::new(&client(&identity), &Arc::new(server), "localhost", 1400);
+        pair.greet();
+        let mut flight = Vec::new();
+        while pair.server.wants_write() {
+            pair.server.write_tls(&mut flight).expect("memory");
+        }
+        let mut brought = 0;
+        for part in flight.chunks_mut(50) {
+            pair.give(part).expect("a part of a handshake");
+            brought += part.len();
+            if pair.tls.handshake() == Handshake::Waits {
+                assert_eq!(pair.tls.kept(), brought, "{version:?}");
+            }
+        }
+        assert!(brought > 500, "{version:?} {brought}");
+    }
+}
+
+#[test]
+fn a_record_that_comes_in_pieces_takes_no_more_room_than_it_has_bytes() {
+    let mut server = Lawless::new(&TLS13);
+    let mut record = vec![0; server.sealer.record_len(PLAINTEXT_MAX)];
+    for _ in 0..3 {
+        assert!(server.sealer.seal(Content::ApplicationData, &mut record));
+        let mut read = 0;
+        for piece in record.clone().chunks_mut(2_048) {
+            let (opened, plain) = server.gets(piece);
+            assert_eq!(opened, Opened::Plain(Step::Go));
+            read += plain.len();
+        }
+        assert_eq!(read, PLAINTEXT_MAX);
+        assert!(server.kept() <= RECORD_MAX, "{}", server.kept());
+    }
+}
+
 /// A server that holds the keys of a connection and keeps to nothing else.
 struct Lawless {
     tls: Tls,
@@ -1034,20 +1094,24 @@ fn a_server_is_told_why_it_is_refused_and_that_we_say_no_more() {
         for (shown, trusted, name, alert) in refused {
             let mut pair = Pair::new(&client(trusted), &server(shown, version, None), name, 1400);
             assert!(matches!(pair.carry(), Err(Opened::Failed(_))));
-            // It is said once, whatever is asked afterwards.
-            pair.tls.part();
-            pair.server.read_tls(&mut pair.tls.outgoing()).expect("memory");
-            assert_eq!(
-                pair.server.process_new_packets().err(),
-                Some(rustls::Error::AlertReceived(alert)),
-                "{version:?}"
-            );
+            assert_eq!(pair.heard(), Some(alert), "{version:?}");
         }
         let mut pair = Pair::new(&client(&good), &server(&good, version, None), "localhost", 1400);
         pair.carry().expect("a handshake");
         pair.tls.part();
         pair.server.read_tls(&mut pair.tls.outgoing()).expect("memory");
         assert!(pair.server.process_new_packets().expect("TLS").peer_has_closed());
+        // What is no record of this connection, and a message that no handshake has.
+        let mut pair = Pair::new(&client(&good), &server(&good, version, None), "localhost", 1400);
+        pair.carry().expect("a handshake");
+        let mut none = [&[23, 3, 3, 0, 40], &[7; 40][..]].concat();
+        assert_eq!(pair.give(&mut none), Err(Opened::Failed(TlsReason::Protocol)));
+        assert_eq!(pair.heard(), Some(AlertDescription::BadRecordMac), "{version:?}");
+        let mut pair = Pair::new(&client(&good), &server(&good, version, None), "localhost", 1400);
+        pair.greet();
+        let mut endless = [b"\x16\x03\x03\x40\x00\x02\x00\xff\xff", &[0; 0x4000 - 4][..]].concat().repeat(5);
+        assert_eq!(pair.give(&mut endless), Err(Opened::Failed(TlsReason::TooLong)));
+        assert_eq!(pair.heard(), Some(AlertDescription::UnexpectedMessage), "{version:?}");
         // To whoever has said his last nothing is said.
         let mut pair = Pair::new(&client(&good), &server(&good, version, None), "localhost", 1400);
         pair.carry().expect("a handshake");
