@@ -327,7 +327,6 @@ impl Pretend {
             let result = if self.random(2) == 0 { result } else { -libc::ECANCELED };
             // A duplicate may even name a buffer; nobody may believe it.
             let buffer = (self.random(4) == 0).then(|| self.random(self.buffers.len() as u64) as u16);
-            let buffer = buffer.filter(|buffer| self.in_hand[*buffer as usize]);
             self.at(after + 1000, Happening::Again(Completion { tag, result, more: false, buffer }));
         }
     }
@@ -376,7 +375,6 @@ impl Pretend {
             let most = self.buffers[id as usize].len().min(self.sockets[slot].inbox.len());
             let take = if self.mischief.cuts { 1 + self.random(most as u64) as usize } else { most };
             self.sockets[slot].inbox.read_exact(&mut self.buffers[id as usize][..take]).expect("there are as many");
-            self.in_hand[id as usize] = true;
             self.used += take as u64 * self.costs.1 / 1_000;
             let more = !(self.mischief.cuts && self.random(16) == 0);
             self.sockets[slot].armed = more;
@@ -749,9 +747,15 @@ impl Kernel for Pretend {
         } else {
             0
         };
-        let completion = self.done.remove(index)?;
+        let mut completion = self.done.remove(index)?;
         self.counters.completions += 1;
         let tag = completion.tag;
+        if tag.kind() == Some(Kind::Receive) {
+            completion.buffer.into_iter().for_each(|id| self.in_hand[id as usize] = true);
+        } else {
+            // What a duplicate names is in hand now: of the kernel's own it says nothing.
+            completion.buffer = completion.buffer.filter(|id| self.in_hand[*id as usize]);
+        }
         let socket = &mut self.sockets[tag.slot()];
         if socket.connect == Some(tag) {
             socket.connect = None;
