@@ -8,7 +8,6 @@ use crate::engine::exchange::Exchange;
 use crate::engine::plan::{Load, NS_PER_US, Phase, Plan};
 use crate::engine::ring::{Counters, Features, RingError, Sizes, Uring};
 use crate::engine::sizes::sizes;
-use crate::engine::tls::CONNECTION_BYTES;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use core_affinity::CoreId;
@@ -177,13 +176,16 @@ pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
 /// Whether what the plan keeps in flight fits the memory that is free. Without this the kernel would end the process.
 fn check_memory(plan: &Plan) -> Result<(), RunError> {
     const MIB: u64 = 1 << 20;
+    /// Of a connection over TLS: its keys, and small answers. A record of a large one takes 17 KiB, which is not counted: every slot
+    /// of a contest may come to speak TLS, and most never do.
+    const TLS_BYTES: u64 = 8 << 10;
     let pipeline = u64::from(plan.pipeline_max()).next_power_of_two();
     let needed: u64 = (0..plan.workers)
         .map(|worker| {
             let sizes = sizes(plan, worker);
             let slot =
                 sizes.area_bytes as u64 + pipeline * size_of::<Exchange>() as u64 + size_of::<Connection>() as u64;
-            u64::from(sizes.slots) * (slot + if plan.may_speak_tls() { CONNECTION_BYTES as u64 } else { 0 })
+            u64::from(sizes.slots) * (slot + if plan.may_speak_tls() { TLS_BYTES } else { 0 })
         })
         .sum();
     // Where the system does not say what is free, it is asked for and seen.

@@ -76,9 +76,6 @@ const FATAL: u8 = 2;
 /// What stands before the two bytes of one that is not sealed.
 const ALERT_UNSEALED: &[u8] = &[21, 3, 3, 0, 2];
 
-/// What a connection takes beside its slot, at the most and within its bounds: its keys, and a record of a large answer.
-pub const CONNECTION_BYTES: usize = (8 << 10) + RECORD_MAX;
-
 /// What bytes of the peer have brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
