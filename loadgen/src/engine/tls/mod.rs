@@ -260,19 +260,14 @@ impl Tls {
         opened
     }
 
-    /// Nothing more is heard of the peer, which is told so by an alert in [`Tls::outgoing`].
+    /// Nothing more is heard of the peer, which is told so by an alert in [`Tls::outgoing`], where it can be.
     #[cold]
     pub fn refuse(&mut self, alert: AlertDescription) {
         let said = [FATAL, alert.into()];
-        match &mut self.state {
-            TlsState::Traffic(traffic) => {
-                if !traffic.add(Content::Alert, &said, &mut self.outgoing) {
-                    return self.end();
-                }
-            }
-            // Until a handshake is done a server must take one that is not sealed.
+        match self.state {
+            // In a handshake one that is not sealed is taken, but for TLS 1.2 behind our Finished, where it is a record that is none.
             TlsState::Handshake { .. } => self.outgoing.extend([ALERT_UNSEALED, &said].concat()),
-            TlsState::New { .. } | TlsState::Over => {}
+            TlsState::New { .. } | TlsState::Traffic(_) | TlsState::Over => self.say(said),
         }
         self.state = TlsState::Over;
     }
@@ -299,8 +294,13 @@ impl Tls {
     /// We say no more: what that is said by, or an alert before it, stands in [`Tls::outgoing`] then.
     pub fn part(&mut self) {
         const CLOSE_NOTIFY: [u8; 2] = [WARNING, 0];
+        self.say(CLOSE_NOTIFY);
+    }
+
+    /// Adds an alert, once there are keys to seal it.
+    fn say(&mut self, alert: [u8; 2]) {
         if let TlsState::Traffic(traffic) = &mut self.state
-            && !traffic.add(Content::Alert, &CLOSE_NOTIFY, &mut self.outgoing)
+            && !traffic.add(Content::Alert, &alert, &mut self.outgoing)
         {
             self.end();
         }

@@ -108,10 +108,7 @@ impl Pair {
                 self.tls.on_taken(sent);
                 self.for_server(&bytes);
             }
-            let mut bytes = Vec::new();
-            while self.server.wants_write() {
-                self.server.write_tls(&mut bytes).expect("memory");
-            }
+            let mut bytes = self.flight();
             for part in bytes.chunks_mut(self.cut) {
                 self.give(part)?;
             }
@@ -139,6 +136,15 @@ impl Pair {
         let hello = self.tls.outgoing().to_vec();
         self.tls.on_taken(hello.len());
         self.for_server(&hello);
+    }
+
+    /// All that the server has to say now.
+    fn flight(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.server.wants_write() {
+            self.server.write_tls(&mut bytes).expect("memory");
+        }
+        bytes
     }
 
     /// The alert that the server gets of a client that has ended the connection: it is said once, whatever is asked afterwards.
@@ -819,15 +825,9 @@ fn what_stands_behind_the_end_of_a_handshake_is_looked_at_by_us_and_not_by_rustl
     // It says something before it has heard the end of ours, as whoever sends tickets there by the thousand would.
     config.send_half_rtt_data = true;
     let mut pair = Pair::new(&client(&identity), &Arc::new(config), "localhost", 1400);
-    assert_eq!(pair.tls.handshake(), Handshake::Waits);
-    let hello = pair.tls.outgoing().to_vec();
-    pair.tls.on_taken(hello.len());
-    pair.for_server(&hello);
+    pair.greet();
     pair.server.writer().write_all(b"early").expect("memory");
-    let mut flight = Vec::new();
-    while pair.server.wants_write() {
-        pair.server.write_tls(&mut flight).expect("memory");
-    }
+    let mut flight = pair.flight();
     pair.give(&mut flight).expect("a part of a handshake");
     assert_eq!((pair.tls.handshake(), pair.tls.take_records()), (Handshake::Done, 0));
     pair.give(&mut []).expect("what has come");
@@ -845,12 +845,8 @@ fn what_a_handshake_has_brought_is_kept_until_it_is_done() {
         server.max_fragment_size = Some(64);
         let mut pair = Pair::new(&client(&identity), &Arc::new(server), "localhost", 1400);
         pair.greet();
-        let mut flight = Vec::new();
-        while pair.server.wants_write() {
-            pair.server.write_tls(&mut flight).expect("memory");
-        }
         let mut brought = 0;
-        for part in flight.chunks_mut(50) {
+        for part in pair.flight().chunks_mut(50) {
             pair.give(part).expect("a part of a handshake");
             brought += part.len();
             if pair.tls.handshake() == Handshake::Waits {

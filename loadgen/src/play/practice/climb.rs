@@ -65,7 +65,7 @@ impl Session {
             let told = if verdict == HoldVerdict::Rested { "it rests".to_owned() } else { told(hold.sent(), verdict) };
             self.say(PracticeState::Running, told);
         }
-        let mut climbed = self.report.climb.clone().unwrap_or_default();
+        let mut climbed = self.report.climb.take().unwrap_or_default();
         note_break(&mut climbed, ladder.found(), true);
         self.report.climb = Some(climbed.clone());
         // Where nothing broke, its sentence says so.
