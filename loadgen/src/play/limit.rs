@@ -32,6 +32,8 @@ const CONNECTIONS_LEAST: u32 = 16;
 const MEDIANS: u64 = 16;
 /// .. and no fewer than these.
 const CONNECTIONS_USUAL: u32 = 64;
+/// How many times the last median answers may take on the mean at the next rate: some take longer, and all do near the limit.
+const LONGEST_IN_MEDIANS: u64 = 4;
 const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX);
 
 /// Runs the command. The exit code is 0 where a limit was found, 3 where our own side was the limit or it was ended before.
@@ -189,7 +191,9 @@ fn plan(flags: &Limit, target: ContestantPlan, workers: u32, clock: Clock, conne
 #[derive(Clone, Copy, Debug)]
 struct Width {
     pass: Pass,
+    /// At the most, and how many these were before our own side could not judge a step over so many.
     most: u32,
+    most_before: u32,
     /// Of steps that passed: what refuses is quick as well.
     lowest_p50_us: Option<u64>,
     lowest_p99_us: Option<u64>,
@@ -215,6 +219,7 @@ impl Width {
         Width {
             pass,
             most,
+            most_before: most,
             lowest_p50_us: None,
             lowest_p99_us: None,
             last_p50_us: None,
@@ -267,7 +272,7 @@ impl Width {
         if let (Some(Open::Unjudged { most, has_all }), Some(hold)) = (self.open, ladder.now())
             && has_failed
         {
-            let carries = self.last_p50_us.map(|us| carried_rate(self.connections(hold.sent()), us));
+            let carries = self.longest_us().map(|us| carried_rate(self.connections(hold.sent()), us));
             if carries.is_some_and(|carries| has_all || carries < hold.sent()) {
                 ladder.end_unbroken();
                 return verdict;
@@ -295,7 +300,14 @@ impl Width {
         if is_over && self.open.is_some() {
             return Found { unbroken: found.unbroken.or(Some(Unbroken::Generator)), ..found };
         }
-        found.over(self.most, self.lowest_p99_us, is_over)
+        // Those that are fewer than it needed may be what broke it also once something has passed over them.
+        let longest_us = self.longest_us().filter(|_| self.most < self.most_before);
+        found.over(self.most, self.lowest_p99_us.max(longest_us), is_over)
+    }
+
+    /// How long answers may take on the mean at the next rate, by the last that passed.
+    fn longest_us(&self) -> Option<u64> {
+        self.last_p50_us.map(|us| us.saturating_mul(LONGEST_IN_MEDIANS))
     }
 
     fn connections(&self, rate: u64) -> u32 {
@@ -477,6 +489,37 @@ mod tests {
         assert!(steps.iter().any(|(_, _, verdict)| *verdict == HoldVerdict::NotValid), "{steps:?}");
         assert!(is_near(found.holds, 32_000), "{found:?}: {steps:?}");
         assert!(found.broke.is_some() && found.unbroken.is_none(), "{found:?}: {steps:?}");
+    }
+
+    #[test]
+    fn a_p50_says_nothing_of_how_many_connections_a_tail_needs() {
+        // One answer in six takes 40 ms, and the others 4.
+        let (found, steps) = climb(|hold, connections| {
+            let carried = u64::from(connections) * 1_000_000 / 9_800;
+            let p99_us = if hold.sent() <= carried { 45_000 } else { 3_000_000 };
+            let (measured, p50_us) = measured(hold.sent(), hold.sent(), 4_000, p99_us);
+            (Measured { valid: connections <= 300 || hold.sent() <= 26_000, ..measured }, p50_us)
+        });
+        assert_eq!(found.unbroken, Some(Unbroken::Generator), "{found:?}: {steps:?}");
+        let passed =
+            steps.iter().filter(|(_, _, verdict)| *verdict == HoldVerdict::Passed).map(|(rate, ..)| *rate).max();
+        assert_eq!(Some(found.holds), passed, "{steps:?}");
+    }
+
+    #[test]
+    fn what_fails_over_a_part_of_those_that_it_needs_breaks_no_server_that_becomes_slower() {
+        // Queued for as in M/M/1. (answers that wait for nobody, what it carries, what ours judges over more than 300)
+        for (alone_us, carries, judged) in [(3_400, 24_000, 15_000), (4_000, 33_000, 12_000)] {
+            let (found, steps) = climb(|hold, connections| {
+                let left = carries - hold.sent().min(carries - 1);
+                let p50_us = (alone_us * carries / left).min(3_000_000);
+                let is_carried = hold.sent() <= u64::from(connections) * 1_000_000 / p50_us;
+                let p99_us = if is_carried { 2 * p50_us } else { 3_000_000 };
+                let (measured, p50_us) = measured(hold.sent(), hold.sent(), p50_us, p99_us);
+                (Measured { valid: connections <= 300 || hold.sent() <= judged, ..measured }, p50_us)
+            });
+            assert!(found.unbroken.is_some(), "{found:?}: {steps:?}");
+        }
     }
 
     #[test]
