@@ -291,14 +291,14 @@ class Shown {
     this.all.hidden = !this.test;
     const list = this.list?.filter((one) => !this.test || this.test(one));
     if (list) errors(list, this.advice, this.box);
-    // Before they are known nothing is said of those that are looked for.
+    // Before they are known what stands in the box is of all, and nothing is said of those that are looked for.
     const isNone = Boolean(this.test) && list?.length === 0;
-    this.box.hidden = isNone;
+    this.box.hidden = isNone || Boolean(this.test) && !list;
     let said = document.querySelector("[data-errors-none]");
     if (this.test && !said) { said = element("p", "muted"); said.dataset.errorsNone = ""; this.box.before(said); }
     if (!said) return;
     said.hidden = !this.test;
-    const words = isNone ? this.none : this.some ?? "";
+    const words = !list ? "Not known right now" : isNone ? this.none : this.some ?? "";
     if (said.textContent !== words) said.textContent = words;
   }
 }

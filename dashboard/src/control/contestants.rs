@@ -98,13 +98,13 @@ impl Controller {
         let control = self.control();
         let name = control.as_ref().and_then(|control| name_of(control, user));
         let refuse = |message: &str| Err(ChangeError::Field { field: "endpoint", message: message.to_owned() });
+        if control.as_ref().zip(name).is_some_and(|(control, name)| control.parked.contains(name)) {
+            return refuse("the organisers have parked you, and you stay: set another endpoint, or ask them");
+        }
         if self.document.is_playing() && name.is_some() {
             return refuse(
                 "a round is on, and its contestants stay: set another endpoint, or ask the organisers to park you",
             );
-        }
-        if control.as_ref().zip(name).is_some_and(|(control, name)| control.parked.contains(name)) {
-            return refuse("the organisers have parked you, and you stay: set another endpoint, or ask them");
         }
         self.accounts.set_endpoint(user, None, by, now).await?;
         edit.follow_people(&Actor::program(), now).await?;

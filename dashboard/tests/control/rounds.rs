@@ -85,6 +85,8 @@ async fn a_team_that_is_parked_hears_so_before_a_round_and_when_one_is_armed() {
     let (_, publisher) = stage.play().await;
     stage.controller.park(&alice, true, &stage.by(&stage.ada), stage.now).await.expect("she is parked");
     assert!(coming(&stage).starts_with(parked), "{}", coming(&stage));
+    let reset = stage.controller.reset_endpoint(alice.id, &stage.by(&alice), stage.now).await.expect_err("she stays");
+    assert!(reset.to_string().contains("parked you"), "{reset}");
     publisher.end(2, rows(&[11, 7]), WAIT_MAX).expect("it ends");
     stage.turn().await;
     stage.turn().await;
