@@ -753,7 +753,7 @@ impl Kernel for Pretend {
         if tag.kind() == Some(Kind::Receive) {
             completion.buffer.into_iter().for_each(|id| self.in_hand[id as usize] = true);
         } else {
-            // What a duplicate names is in hand now: of the kernel's own it says nothing.
+            // What a duplicate names is in somebody's hand now: what is the kernel's own it gives to nobody.
             completion.buffer = completion.buffer.filter(|id| self.in_hand[*id as usize]);
         }
         let socket = &mut self.sockets[tag.slot()];

@@ -4,7 +4,7 @@ use super::pretend::{Character, Mischief, Pretend};
 use super::tag::Kind;
 use super::{Event, Kernel, Ring, Sizes, Tag, Uring};
 use crate::engine::index::RingSlot;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Instant;
@@ -91,6 +91,34 @@ fn a_send_that_nobody_reads_is_cancelled() {
         wait_for(&mut ring, |event| matches!(event, Event::Received { .. }));
         assert!(!ring.can_send(SLOT));
         close_and_reopen(&mut ring);
+    }
+}
+
+#[test]
+fn a_buffer_in_hand_stays_there_whatever_a_duplicate_says_of_it() {
+    let twice = Mischief { duplicates: true, ..LATE };
+    for seed in SEEDS {
+        let mut ring = ring(Character::Honest { delay: 1_000 }, twice, seed);
+        ring.open(SLOT, address()).unwrap();
+        wait_for(&mut ring, |event| event == Event::Connected { slot: SLOT });
+        // Those of the turns before, but for the last ones that there are.
+        let mut held = VecDeque::new();
+        for turn in 0..TURNS_MAX {
+            // A duplicate comes while nothing is sent that it could be taken for.
+            if turn % 8 == 0 && ring.can_send(SLOT) {
+                send(&mut ring);
+            }
+            ring.turn(1, WAIT_NS).unwrap();
+            while let Some(event) = ring.event() {
+                if let Event::Received { buffer, .. } = event {
+                    held.push_back(buffer);
+                }
+            }
+            while held.len() > SIZES.buffers as usize / 2 {
+                held.drain(..1).for_each(|buffer| ring.recycle(buffer));
+            }
+        }
+        assert!(held.len() > 1, "{}", held.len());
     }
 }
 
