@@ -32,7 +32,7 @@ const CONNECTIONS_LEAST: u32 = 16;
 const MEDIANS: u64 = 16;
 /// .. and no fewer than these.
 const CONNECTIONS_USUAL: u32 = 64;
-/// How many times the last median answers may take on the mean at the next rate: some take longer, and all do near the limit.
+/// How many times a median answers may take on the mean at a higher rate: some take longer, and all do near the limit.
 const LONGEST_IN_MEDIANS: u64 = 4;
 const _: () = assert!(CONNECTIONS_MOST <= CONNECTIONS_MAX);
 
@@ -272,7 +272,7 @@ impl Width {
         if let (Some(Open::Unjudged { most, has_all }), Some(hold)) = (self.open, ladder.now())
             && has_failed
         {
-            let carries = self.longest_us().map(|us| carried_rate(self.connections(hold.sent()), us));
+            let carries = self.last_p50_us.map(|us| carried_rate(self.connections(hold.sent()), longest_us(us)));
             if carries.is_some_and(|carries| has_all || carries < hold.sent()) {
                 ladder.end_unbroken();
                 return verdict;
@@ -300,14 +300,10 @@ impl Width {
         if is_over && self.open.is_some() {
             return Found { unbroken: found.unbroken.or(Some(Unbroken::Generator)), ..found };
         }
-        // Those that are fewer than it needed may be what broke it also once something has passed over them.
-        let longest_us = self.longest_us().filter(|_| self.most < self.most_before);
-        found.over(self.most, self.lowest_p99_us.max(longest_us), is_over)
-    }
-
-    /// How long answers may take on the mean at the next rate, by the last that passed.
-    fn longest_us(&self) -> Option<u64> {
-        self.last_p50_us.map(|us| us.saturating_mul(LONGEST_IN_MEDIANS))
+        // Those that are fewer than it needed may be what broke it also once something has passed over them. What passed last was
+        // queued for at the limit, so that its median says nothing here.
+        let lowest_us = self.lowest_p50_us.filter(|_| self.most < self.most_before).map(longest_us);
+        found.over(self.most, self.lowest_p99_us.max(lowest_us), is_over)
     }
 
     fn connections(&self, rate: u64) -> u32 {
@@ -326,6 +322,11 @@ impl Width {
     fn all(&self, rate: u64) -> u32 {
         self.pass.connections(rate, self.most)
     }
+}
+
+/// How long answers may take on the mean at another rate than that of this median.
+fn longest_us(p50_us: u64) -> u64 {
+    p50_us.saturating_mul(LONGEST_IN_MEDIANS)
 }
 
 impl LimitStep {
@@ -520,6 +521,20 @@ mod tests {
             });
             assert!(found.unbroken.is_some(), "{found:?}: {steps:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_is_near_is_broken_also_where_it_was_queued_for_at_its_limit() {
+        // As in an open loop: what it does not carry waits for longer with each second of a hold.
+        let (found, steps) = climb(|hold, connections| {
+            let beyond = hold.sent().saturating_sub(100_000);
+            let p50_us = 100 + 2_500_000 * beyond / 100_000;
+            let (measured, p50_us) = measured(hold.sent(), hold.sent(), p50_us, 2 * p50_us);
+            (Measured { valid: connections <= 1_000, ..measured }, p50_us)
+        });
+        assert!(steps.iter().any(|(_, _, verdict)| *verdict == HoldVerdict::NotValid), "{steps:?}");
+        assert!(is_near(found.holds, 100_000), "{found:?}: {steps:?}");
+        assert!(found.broke.is_some() && found.unbroken.is_none(), "{found:?}: {steps:?}");
     }
 
     #[test]
