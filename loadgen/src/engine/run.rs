@@ -8,6 +8,9 @@ use crate::engine::exchange::Exchange;
 use crate::engine::plan::{Load, NS_PER_US, Phase, Plan};
 use crate::engine::ring::{Counters, Features, RingError, Sizes, Uring};
 use crate::engine::sizes::sizes;
+use crate::engine::split::slots_of;
+use crate::engine::spread::Spread;
+use crate::engine::tls::RECORD_MAX;
 use crate::engine::trace::Tracing;
 use crate::engine::worker::Worker;
 use core_affinity::CoreId;
@@ -176,18 +179,7 @@ pub fn reserve_descriptors(plan: &Plan) -> Result<(), RunError> {
 /// Whether what the plan keeps in flight fits the memory that is free. Without this the kernel would end the process.
 fn check_memory(plan: &Plan) -> Result<(), RunError> {
     const MIB: u64 = 1 << 20;
-    /// Of a connection over TLS: its keys, and small answers. A record of a large one takes 17 KiB, which is not counted: every slot
-    /// of a contest may come to speak TLS, and most never do.
-    const TLS_BYTES: u64 = 8 << 10;
-    let pipeline = u64::from(plan.pipeline_max()).next_power_of_two();
-    let needed: u64 = (0..plan.workers)
-        .map(|worker| {
-            let sizes = sizes(plan, worker);
-            let slot =
-                sizes.area_bytes as u64 + pipeline * size_of::<Exchange>() as u64 + size_of::<Connection>() as u64;
-            u64::from(sizes.slots) * (slot + if plan.may_speak_tls() { TLS_BYTES } else { 0 })
-        })
-        .sum();
+    let needed = in_flight_bytes(plan);
     // Where the system does not say what is free, it is asked for and seen.
     let Some(available) = available_memory() else { return Ok(()) };
     if needed <= available {
@@ -197,14 +189,33 @@ fn check_memory(plan: &Plan) -> Result<(), RunError> {
     }
 }
 
-/// The plan with room for those who may join; without it where this machine has not so many connections.
+/// Bytes that all connections of the plan take at the most.
+fn in_flight_bytes(plan: &Plan) -> u64 {
+    /// Of a connection over TLS: its keys, and small answers.
+    const TLS_BYTES: u64 = 8 << 10;
+    let pipeline = u64::from(plan.pipeline_max()).next_power_of_two();
+    let spread = Spread::new(plan.places() as u64);
+    let of_worker = |worker| {
+        let sizes = sizes(plan, worker);
+        let slot = sizes.area_bytes as u64 + pipeline * size_of::<Exchange>() as u64 + size_of::<Connection>() as u64;
+        let slot = slot + if plan.may_speak_tls() { TLS_BYTES } else { 0 };
+        // The record that has come in part. Those who speak TLS have it; others may come to, and most never do.
+        let over_tls = plan.contestants.keys().filter(|index| plan.contestants[*index].tls.is_some());
+        let over_tls = over_tls.map(|index| u64::from(slots_of(plan, &spread, worker, index))).sum::<u64>();
+        u64::from(sizes.slots) * slot + over_tls * RECORD_MAX as u64
+    };
+    (0..plan.workers).map(of_worker).sum()
+}
+
+/// The plan with room for those who may join; without it where this machine has not so much memory or so many descriptors.
 fn with_room(plan: &Arc<Plan>) -> Arc<Plan> {
-    if plan.room <= plan.contestants.len() || check_memory(plan).and_then(|()| reserve_descriptors(plan)).is_ok() {
+    if plan.room <= plan.contestants.len() {
         return plan.clone();
     }
+    let Err(error) = check_memory(plan).and_then(|()| reserve_descriptors(plan)) else { return plan.clone() };
     eprintln!(
-        "flowtest-loadgen: there are not enough descriptors or memory here for contestants that join the round: what falls due \
-         to them is our own fault; raise the hard limit of descriptors (ulimit -Hn)"
+        "flowtest-loadgen: there is no room here for contestants that join the round, and what falls due to them is our own fault: \
+         {error}"
     );
     Arc::new(Plan { room: 0, ..Plan::clone(plan) })
 }
@@ -525,9 +536,10 @@ mod tests {
     use crate::engine::clock::PlanInstant;
     use crate::engine::http::RequestTemplate;
     use crate::engine::index::ContestantIndex;
-    use crate::engine::plan::{ContestantPlan, Target, TrafficMode};
+    use crate::engine::plan::{ContestantPlan, Target, TlsServer, TrafficMode};
     use crate::engine::schedule::Schedule;
     use crate::engine::share::Share;
+    use crate::engine::tls::tests as tls;
     use flowtest_contract::rules::Deadlines;
 
     #[test]
@@ -550,34 +562,56 @@ mod tests {
         assert_eq!((ports_of("", ""), ports_of("all of them", "")), (None, None));
     }
 
+    /// Alice's connections to so many addresses, spread over so many generators.
+    fn plan(connections: u32, addresses: usize, generators: u64) -> Plan {
+        let end = PlanInstant::START + 1_000;
+        let load = Load::Closed { pipeline: 1 };
+        let share = Share { index: 0, of: generators };
+        let shares = vec![(RunInstant::START, share)];
+        let addresses = (0..addresses).map(|index| Target::new(([127, 0, 0, index as u8], 80).into())).collect();
+        let alice = ContestantPlan {
+            name: "alice".into(),
+            endpoint: "alice:80".into(),
+            addresses,
+            request: RequestTemplate::new("/", "alice"),
+            tls: None,
+            traffic: TrafficMode::Flood,
+        };
+        Plan {
+            schedule: Arc::new(Schedule::new(
+                vec![(UtcUs::EPOCH, Deadlines::default())],
+                Vec::new(),
+                RunInstant::NEVER,
+                shares,
+            )),
+            phases: [Phase { start: PlanInstant::START, end, load, connections, scored: true }].into(),
+            contestants: vec![alice].into(),
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn whoever_speaks_tls_takes_the_memory_of_a_record_for_each_connection() {
+        let over_tls = |mut plan: Plan| {
+            let server = TlsServer {
+                name: tls::NAME.try_into().expect("a name"),
+                config: tls::ends(tls::Version::Tls13).0,
+                verifier: None,
+            };
+            plan.contestants[ContestantIndex::FIRST].tls = Some(server);
+            plan
+        };
+        // Room for those who may join is room for TLS, too.
+        let with_room = |connections, workers| Plan { room: 3, request_spare: 100, workers, ..plan(connections, 1, 1) };
+        for (connections, workers) in [(1, 1), (10, 1), (10, 4), (3, 4)] {
+            let plain = in_flight_bytes(&with_room(connections, workers));
+            let sealed = in_flight_bytes(&over_tls(with_room(connections, workers)));
+            assert_eq!(sealed - plain, u64::from(connections) * RECORD_MAX as u64, "{connections} on {workers}");
+        }
+    }
+
     #[test]
     fn more_connections_to_one_address_than_ports_are_refused_before_the_start() {
-        let plan = |connections, addresses: usize, generators| {
-            let end = PlanInstant::START + 1_000;
-            let load = Load::Closed { pipeline: 1 };
-            let share = Share { index: 0, of: generators };
-            let shares = vec![(RunInstant::START, share)];
-            let addresses = (0..addresses).map(|index| Target::new(([127, 0, 0, index as u8], 80).into())).collect();
-            let alice = ContestantPlan {
-                name: "alice".into(),
-                endpoint: "alice:80".into(),
-                addresses,
-                request: RequestTemplate::new("/", "alice"),
-                tls: None,
-                traffic: TrafficMode::Flood,
-            };
-            Plan {
-                schedule: Arc::new(Schedule::new(
-                    vec![(UtcUs::EPOCH, Deadlines::default())],
-                    Vec::new(),
-                    RunInstant::NEVER,
-                    shares,
-                )),
-                phases: [Phase { start: PlanInstant::START, end, load, connections, scored: true }].into(),
-                contestants: vec![alice].into(),
-                ..Plan::default()
-            }
-        };
         assert!(check_ports(&plan(100, 1, 1), 100).is_ok());
         let refused = check_ports(&plan(101, 1, 1), 100).expect_err("a port is missing").to_string();
         assert!(

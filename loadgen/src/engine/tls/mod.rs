@@ -24,13 +24,14 @@ pub use certificate::Fields;
 pub use reason::{NOT_SIGNED_BY_ITS_KEY, TlsReason};
 #[cfg(test)]
 pub(super) use records::OPENED;
+pub use records::RECORD_MAX;
 pub use sessions::{CHAINS, Remembering};
 
 use crate::engine::cost::RECORD_AS_BYTES;
 use crate::engine::step::Step;
 use flowtest_contract::verdict::Failure;
 use incoming::Incoming;
-use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORD_MAX, RECORDS_MAX, Sealer};
+use records::{Content, HEADER, OVERHEAD, Opener, PLAINTEXT_MAX, RECORDS_MAX, Sealer};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::pki_types::ServerName;

@@ -21,7 +21,7 @@ pub(super) const OVERHEAD: usize = HEADER + EXPLICIT_NONCE + 1 + TAG;
 const EXPANSION_13: usize = 256;
 const EXPANSION_12: usize = 2048;
 /// The longest record, its header included.
-pub(super) const RECORD_MAX: usize = HEADER + PLAINTEXT_MAX + EXPANSION_12;
+pub const RECORD_MAX: usize = HEADER + PLAINTEXT_MAX + EXPANSION_12;
 
 /// Records under one key before it must be changed: what AES-GCM stands, RFC 8446 5.5.
 pub(super) const RECORDS_MAX: u64 = 1 << 24;
