@@ -46,10 +46,11 @@ ALONE = [
 ]
 # The longest of the others, so that they begin first.
 FIRST = [
-    "flowtest-bench/rounds",
-    "ansible/event",
-    "ansible/rest",
     "flowtest-bench/browser",
+    "ansible/hosts",
+    "ansible/event",
+    "flowtest-bench/rounds",
+    "ansible/rest",
     "flowtest-loadgen",
     "flowtest-dashboard/control",
 ]
@@ -67,9 +68,10 @@ WAITING = [] if LONG else [
     "flowtest-target/tls",
     "flowtest-target/tokens",
 ]
-# Suites at the same time, besides those that wait, and tests at the same time in each.
+# Suites at the same time, besides those that wait, and tests at the same time in each. One more than there are cores: each of
+# the long ones waits for something a third of its time.
 CORES = len(os.sched_getaffinity(0))
-SUITES_AT_ONCE = CORES
+SUITES_AT_ONCE = CORES if LONG else CORES + 1
 THREADS_BESIDE = CORES if LONG else 2 * CORES
 THREADS = {
     # Rounds wait for their clock and send a few hundred requests a second, so there are more of them.

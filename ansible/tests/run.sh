@@ -3,8 +3,8 @@
 #
 #   ansible/tests/run.sh [pytest's arguments]        FLOWTEST_LONG=1 for the whole
 #
-# Without a test's name: all of them. With PART=event those of test_event.py alone, with PART=rest all others: the two take
-# as long, each works most of the time, and neither sees the other.
+# Without a test's name: all of them. With PART=event those of test_event.py alone, with PART=hosts those of test_two_hosts.py,
+# with PART=rest all others: none sees another, so they are played beside one another.
 #
 # Needs root, the Python environment of ansible/bootstrap.sh --tests, and what bench/install.sh installs for it.
 set -euo pipefail
@@ -17,9 +17,10 @@ tests=$project/ansible/tests
 case " $* :${PART:-}" in
     *test_*) ;;
     *:event) set -- "$tests/test_event.py" "$@" ;;
-    *:rest) set -- "$tests" --ignore "$tests/test_event.py" "$@" ;;
+    *:hosts) set -- "$tests/test_two_hosts.py" "$@" ;;
+    *:rest) set -- "$tests" --ignore "$tests/test_event.py" --ignore "$tests/test_two_hosts.py" "$@" ;;
     *:) set -- "$tests" "$@" ;;
-    *) echo "ansible/tests/run.sh: PART is event or rest, not $PART" >&2; exit 2 ;;
+    *) echo "ansible/tests/run.sh: PART is event, hosts or rest, not $PART" >&2; exit 2 ;;
 esac
 apart=(unshare --net --mount --pid --uts --ipc --cgroup --fork --kill-child --mount-proc)
 if ! "${apart[@]}" ip link set lo up 2>/dev/null; then
