@@ -68,10 +68,9 @@ WAITING = [] if LONG else [
     "flowtest-target/tls",
     "flowtest-target/tokens",
 ]
-# Suites at the same time, besides those that wait, and tests at the same time in each. One more than there are cores: each of
-# the long ones waits for something a third of its time.
+# Suites at the same time, besides those that wait, and tests at the same time in each.
 CORES = len(os.sched_getaffinity(0))
-SUITES_AT_ONCE = CORES if LONG else CORES + 1
+SUITES_AT_ONCE = CORES
 THREADS_BESIDE = CORES if LONG else 2 * CORES
 THREADS = {
     # Rounds wait for their clock and send a few hundred requests a second, so there are more of them.

@@ -36,7 +36,8 @@ fn every_fault_is_seen_exactly_as_often_as_it_was_counted() {
         let (mut score, mut client) = (0, target.client());
         for number in 0..600 {
             let token = token(number);
-            client.read_timeout(Duration::from_millis(400));
+            // Long, so that only what never comes is silence on a machine that stands still for a while.
+            client.read_timeout(Duration::from_secs(2));
             let sent = Instant::now();
             let result = client.get(&token);
             score += points(&result, &token);
